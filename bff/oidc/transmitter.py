@@ -14,7 +14,7 @@ from bff.oidc.http import ProviderHttp
 from bff.oidc.metadata import KeySet, MetadataRejectedError, SigningKey, parse_jwks
 from bff.oidc.security_event import Expected, Signal, validate_security_event
 from bff.settings.model import ProviderSettings
-from bff.settings.urls import endpoint_complaint
+from bff.settings.url_check import endpoint_complaint
 from bff.tasks import Tasks
 
 _OK = 200

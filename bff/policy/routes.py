@@ -29,7 +29,7 @@ from bff.policy.paths import (
     readings,
 )
 from bff.settings.model import RouteSettings
-from bff.settings.urls import split_socket_url
+from bff.settings.url_parts import split_socket_url
 
 OWN_PREFIX = b"/bff"
 """The prefix of the proxy's own endpoints, under the base path; no route may be under it."""

@@ -23,16 +23,16 @@ from bff.settings.route_access_check import check_access, check_step_up
 from bff.settings.route_check import check_passing
 from bff.settings.server_keys import parse_key
 from bff.settings.token_check import check_introspection, check_minted, check_token
-from bff.settings.urls import (
+from bff.settings.url_check import (
     base_path_complaint,
     host_complaint,
     local_path_complaint,
     public_url_complaint,
     route_path_complaint,
     spa_url_complaint,
-    under,
     upstream_complaint,
 )
+from bff.settings.url_parts import under
 
 EXAMPLE_KEY = "REPLACE-ME-with-what-bff-keys-generate-says"
 

@@ -13,7 +13,7 @@ from typing import Final
 from bff.settings.frontends import UNNAMED, Frontend, frontends_of, own_keys, settings_of
 from bff.settings.model import FrontendSettings, Settings
 from bff.settings.problem import Finding
-from bff.settings.urls import host_of, under
+from bff.settings.url_parts import host_of, under
 
 Judge = Callable[[Settings], Iterable[Finding]]
 """Finds what is wrong with the only provider and the only frontend."""

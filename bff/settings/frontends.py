@@ -18,7 +18,7 @@ from bff.settings.model import (
     Settings,
     SpaSettings,
 )
-from bff.settings.urls import split_public_url, under
+from bff.settings.url_parts import split_public_url, under
 
 UNNAMED = "default"
 """The label of the frontend without a name, in logs and metrics of a process that has several."""

@@ -24,7 +24,7 @@ from bff.settings.problem import Finding, SettingProblem, SettingsError
 from bff.settings.referenced_files import LISTS, SecretFiles, check_files
 from bff.settings.setting_places import Loc, base_of, index_of, key_of, owners_of, parts_of, place_of
 from bff.settings.toml_file import read_toml
-from bff.settings.urls import split_public_url
+from bff.settings.url_parts import split_public_url
 from bff.settings.watched_files import Fingerprint, fingerprint
 
 _PLACE = ("public_url", "base_path")

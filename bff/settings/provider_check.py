@@ -7,7 +7,12 @@ from bff.settings.client_key import check_client_auth
 from bff.settings.fapi2 import check_fapi2
 from bff.settings.model import ProviderSettings
 from bff.settings.problem import Finding, complaint_about
-from bff.settings.urls import endpoint_complaint, issuer_complaint, proxy_complaint, resource_complaint
+from bff.settings.url_check import (
+    endpoint_complaint,
+    issuer_complaint,
+    proxy_complaint,
+    resource_complaint,
+)
 
 LOGIN_PARAMS = ("prompt", "login_hint", "acr_values", "max_age", "ui_locales")
 """Parameters that a page may pass to the provider at sign-in (OpenID Connect Core 3.1.2.1)."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from bff.settings.urls import Complaint
+from bff.settings.url_check import Complaint
 
 _MASTER = re.compile(r"[A-Za-z0-9._-]+")
 _SENTINEL_PORT, _REDIS_PORT = 26379, 6379

@@ -22,7 +22,7 @@ from bff.settings.optional_packages import check_packages
 from bff.settings.outgoing_proxy import ENVIRONMENT, OutgoingProxy
 from bff.settings.problem import Finding, SettingProblem
 from bff.settings.redis_urls import redis_tls_files
-from bff.settings.urls import proxy_complaint
+from bff.settings.url_check import proxy_complaint
 
 LISTS = frozenset({"keys", "secrets"})
 """The settings whose secret file holds several values, one a line."""

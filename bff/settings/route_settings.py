@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field
 
 from bff.settings.claim_rule import ClaimRule
 from bff.settings.route_token_settings import RouteTokenSettings
-from bff.settings.urls import joined
+from bff.settings.url_parts import joined
 from bff.settings.value_types import (
     AcrValue,
     Auth,

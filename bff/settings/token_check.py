@@ -6,7 +6,7 @@ from bff.settings.model import RouteSettings, Settings
 from bff.settings.problem import Finding
 from bff.settings.redis_urls import redis_complaint
 from bff.settings.route_token_settings import RESERVED
-from bff.settings.urls import issuer_complaint, resource_complaint
+from bff.settings.url_check import issuer_complaint, resource_complaint
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS", "QUERY"})
 _FOR_SOMEBODY = ("exchange", "client", "minted")  # kinds that can be meant for an audience

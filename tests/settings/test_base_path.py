@@ -3,7 +3,7 @@
 import pytest
 
 from bff.settings.model import PlacedRoute, RouteSettings, Settings, SpaSettings
-from bff.settings.urls import base_path_complaint
+from bff.settings.url_check import base_path_complaint
 
 BASE = "/shop"
 _BAD = "/ shop /shop/ //x /a//b /../x /a.b /a%62 /a;b /bff /BFF/x"

@@ -1,42 +1,28 @@
-"""Rules for the URLs and paths among the settings. Pure.
+"""The check of the URLs and paths among the settings: those that are accepted, and mistakes in others. Pure.
 
 Each function returns `None` for a good value, else a pair: the mistake and the remedy.
 """
 
 import re
 from ipaddress import ip_address
-from urllib.parse import SplitResult, urlsplit
+
+from bff.settings.url_parts import HOST, has_dots, is_loopback, split_socket_url, split_url
 
 Complaint = tuple[str, str]
 
-_HOST = re.compile(
-    r"(?:[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?\.?"
-)
 _BASE_PATH = re.compile(r"(?=.{2,64}\Z)(?:/[A-Za-z0-9_-]+)+")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _PATH = re.compile(r"(?:/[A-Za-z0-9_~.-]+)*/?")
-_SOCKET_PREFIX = "http://unix:"
 _SOCKET_PATH = re.compile(r"(?:/[A-Za-z0-9_.@~+-]+)+")
 _SOCKET_PATH_MAX = 107  # bytes: what the kernel's address holds
 _RESOURCE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[\x21\x24-\x3b\x3d\x3f-\x5b\x5d\x5f\x61-\x7a\x7e]+")
 _LOCAL_PATH = re.compile(r"/(?!/)[A-Za-z0-9_~.!$&'()*+,;=:@/-]*(?:\?[A-Za-z0-9_~.!$&'()*+,;=:@/?%-]*)?")
 
 
-def is_loopback(host: str) -> bool:
-    """Return True if a URL's host is this machine: `localhost`, a name under it, 127.0.0.0/8 or ::1."""
-    name = host.lower().rstrip(".")
-    if name == "localhost" or name.endswith(".localhost"):  # RFC 6761 6.3
-        return True
-    try:
-        return ip_address(name.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
 def public_url_complaint(url: str) -> Complaint | None:
     """`server.public_url`: an origin and nothing else; https, or http on loopback."""
     example = 'write scheme and host only, like "https://app.example.com"'
-    parts = _split(url)
+    parts = split_url(url)
     if parts is None or parts.scheme not in {"http", "https"}:
         return "is not an http or https URL", example
     if parts.path or parts.query or parts.fragment or "?" in url or "#" in url:
@@ -57,19 +43,6 @@ def public_url_complaint(url: str) -> Complaint | None:
     return None
 
 
-def split_public_url(url: str) -> tuple[str, str]:
-    """Returns the origin of a frontend's public URL, and the path under which it lies, "" for none."""
-    scheme, separator, rest = url.partition("://")
-    host, slash, path = rest.partition("/")
-    return scheme + separator + host, slash + path
-
-
-def host_of(url: str) -> str:
-    """Returns the host name of a URL, by which browsers keep cookies; "" where it has none."""
-    parts = _split(url)
-    return (parts.hostname or "") if parts is not None else ""
-
-
 def base_path_complaint(path: str) -> Complaint | None:
     """`server.base_path`: empty, or plain segments that a cookie's name can hold."""
     if path and not _BASE_PATH.fullmatch(path):
@@ -84,7 +57,7 @@ def base_path_complaint(path: str) -> Complaint | None:
 
 def issuer_complaint(url: str) -> Complaint | None:
     """The name of an issuer: a URL without query and fragment (OpenID Connect Discovery 1.0, 4.1)."""
-    parts = _split(url)
+    parts = split_url(url)
     if parts is None or parts.scheme not in {"http", "https"}:
         return (
             "is not an http or https URL",
@@ -107,7 +80,7 @@ def issuer_complaint(url: str) -> Complaint | None:
 
 def endpoint_complaint(url: str) -> Complaint | None:
     """An address at the provider: an https URL without a fragment, that may have a query."""
-    parts = _split(url)
+    parts = split_url(url)
     if parts is None or parts.scheme not in {"http", "https"} or "#" in url:
         return (
             "is not an https URL without a fragment",
@@ -121,32 +94,17 @@ def endpoint_complaint(url: str) -> Complaint | None:
     return None
 
 
-def split_socket_url(url: str) -> tuple[str, str] | None:
-    """The socket's path and the path prefix of `http://unix:/run/app.sock:/v1`; None for any other URL."""
-    if not url.startswith(_SOCKET_PREFIX):
-        return None
-    path, _, prefix = url.removeprefix(_SOCKET_PREFIX).partition(":")
-    return path, prefix
-
-
-def joined(upstream: str, path: str) -> str:
-    """The URL of a path at a backend."""
-    if (local := split_socket_url(upstream)) is not None:
-        return f"http://unix:{local[0]}:{local[1].rstrip('/')}{path}"
-    return upstream.rstrip("/") + path
-
-
 def upstream_complaint(url: str) -> Complaint | None:
     """`route.upstream`: http or https, a host or a Unix socket, and perhaps a path prefix."""
     example = 'write it like "http://orders:8000" or "https://orders.internal/v1"'
     if url.startswith(("unix:", "https://unix:")) or split_socket_url(url) is not None:
         return _socket_complaint(url)
-    parts = _split(url)
+    parts = split_url(url)
     if parts is None or parts.scheme not in {"http", "https"}:
         return "is not an http or https URL", example
     if "?" in url or "#" in url:
         return "has a query or a fragment, which a prefix cannot have", example
-    if not _PATH.fullmatch(parts.path) or _has_dots(parts.path):
+    if not _PATH.fullmatch(parts.path) or has_dots(parts.path):
         return (
             "has a path that could be read in two ways",
             "write plain segments: letters, digits, and . _ ~ -",
@@ -159,7 +117,7 @@ def host_complaint(name: str) -> Complaint | None:
     try:
         ip_address(name)
     except ValueError:
-        if not _HOST.fullmatch(name):
+        if not HOST.fullmatch(name):
             return "is not a host name", 'write it like "orders.internal"'
     return None
 
@@ -170,18 +128,18 @@ def _socket_complaint(url: str) -> Complaint | None:
     if found is None:
         return "does not name a Unix socket the way it is written here", example
     path, prefix = found
-    if not _SOCKET_PATH.fullmatch(path) or _has_dots(path):
+    if not _SOCKET_PATH.fullmatch(path) or has_dots(path):
         return "has no plain absolute path of a socket", example
     if len(path) > _SOCKET_PATH_MAX:
         return f"has a socket's path of more than {_SOCKET_PATH_MAX} bytes", "choose a shorter one"
-    if not _PATH.fullmatch(prefix) or _has_dots(prefix):
+    if not _PATH.fullmatch(prefix) or has_dots(prefix):
         return "has a path behind the socket's that could be read in two ways", example
     return None
 
 
 def spa_url_complaint(url: str) -> Complaint | None:
     """`spa.url`: the origin of a development server."""
-    parts = _split(url)
+    parts = split_url(url)
     if (
         parts is None
         or parts.scheme not in {"http", "https"}
@@ -198,7 +156,7 @@ def proxy_complaint(url: str) -> Complaint | None:
     if url == "environment":
         return None
     scheme, _, rest = url.partition("://")
-    parts = _split(f"{scheme}://{rest.rpartition('@')[2]}")
+    parts = split_url(f"{scheme}://{rest.rpartition('@')[2]}")
     if parts is None or parts.scheme not in {"http", "https"} or parts.path not in {"", "/"}:
         parts = None
     if parts is None or "?" in url or "#" in url:
@@ -223,7 +181,7 @@ def route_path_complaint(path: str) -> Complaint | None:
             "ends with a slash",
             f'write "{path.rstrip("/") or "/api"}": it covers everything below as well',
         )
-    if not _PATH.fullmatch(path) or _has_dots(path):
+    if not _PATH.fullmatch(path) or has_dots(path):
         return (
             "could be read in two ways",
             "write plain segments (letters, digits, . _ ~ -): a path covers all below it, without a pattern",
@@ -235,7 +193,7 @@ def route_path_complaint(path: str) -> Complaint | None:
 
 def local_path_complaint(path: str) -> Complaint | None:
     """`provider.post_logout_path` and `spa.error_page`: a path on this origin."""
-    if not _LOCAL_PATH.fullmatch(path) or "//" in path or _has_dots(path.partition("?")[0]):
+    if not _LOCAL_PATH.fullmatch(path) or "//" in path or has_dots(path.partition("?")[0]):
         return "is not a plain path on this site", 'write it like "/" or "/signed-out"'
     if _is_under_bff(path):
         return "lies under /bff, where no page is", 'write it like "/" or "/signed-out"'
@@ -247,31 +205,6 @@ def resource_complaint(uri: str) -> Complaint | None:
     if not _RESOURCE.fullmatch(uri):
         return "is not an absolute URI without a fragment", 'write it like "https://api.example.com/"'
     return None
-
-
-def under(path: str, prefix: str) -> bool:
-    """Return True if a path is the prefix or lies below it, by whole segments, ignoring case."""
-    folded = path.partition("?")[0].lower()
-    return folded == prefix.lower() or folded.startswith(prefix.lower().rstrip("/") + "/")
-
-
-def _split(url: str) -> SplitResult | None:
-    """The parts of a URL with a plain host and no user; `None` for anything that parsers disagree about."""
-    if not url.isascii() or re.search(r"[\x00-\x20\x7f\\]", url):
-        return None
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-        host = parts.hostname
-    except ValueError:
-        return None
-    if not host or "@" in parts.netloc or port == 0 or parts.netloc.endswith(":"):
-        return None
-    return parts if "[" in parts.netloc or _HOST.fullmatch(host) else None
-
-
-def _has_dots(path: str) -> bool:
-    return any(segment in {".", ".."} for segment in path.split("/"))
 
 
 def _is_under_bff(path: str) -> bool:
