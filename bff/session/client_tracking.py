@@ -13,7 +13,6 @@ that came first (the kernel names sockets that were busy a turn ago before those
 import asyncio
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import hiredis
@@ -27,6 +26,8 @@ from bff.session.redis_connection import Replies, connect, packed
 from bff.session.sentinel_queries import ToMaster
 
 _ROLE = re.compile(r"^role:(\w+)", re.MULTILINE)
+_PUSHED = 2  # parts of a push: its kind, and the names
+_TEXTS = frozenset({str})
 _WATCH_EVERY = 1.0  # seconds between two questions to Sentinel
 
 
@@ -118,13 +119,6 @@ class SlotsQuestion:
         """Finds nothing out."""
 
 
-@dataclass(frozen=True, slots=True)
-class Push:
-    """Names of keys that have changed; None: any may have."""
-
-    keys: list[str] | None
-
-
 class Tracking:
     """One connection to one server.
 
@@ -134,7 +128,7 @@ class Tracking:
         prefix: what the names of the watched keys begin with.
         patience: seconds that an answer may take.
         clock: steady seconds.
-        tell: takes each push.
+        tell: takes the names of keys that have changed, of each push; None: any may have.
         vouch: takes the moment of each question that was answered well.
         lost: called as soon as the server cannot be followed any more; `follow` raises why a little later.
     """
@@ -148,7 +142,7 @@ class Tracking:
         patience: float,
         every: float,
         clock: Callable[[], float],
-        tell: Callable[[Push], None],
+        tell: Callable[[Sequence[str] | None], None],
         vouch: Callable[[float], None],
         lost: Callable[[], None],
     ) -> None:
@@ -178,7 +172,7 @@ class Tracking:
             self._replies = Replies(self._connection, self._came, self._ended)
             if await self._ask("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", self._prefix) != "OK":
                 raise FeedBrokenError("tracking was answered oddly")
-        self._tell(Push(None))
+        self._tell(None)
         while True:
             asked = self._clock()
             try:
@@ -247,8 +241,8 @@ class Tracking:
             if answer is None or answer.done():
                 raise FeedBrokenError("an answer came to no question")
             answer.set_result(said)
-        elif said[:1] == ["invalidate"]:
-            self._tell(_push(said))
+        elif said and said[0] == "invalidate":
+            self._tell(_names(said))
 
     def _ended(self) -> None:
         self._break(RedisConnectionError("the server closed the connection"))
@@ -259,10 +253,12 @@ class Tracking:
             self._lost()
 
 
-def _push(said: list[Any]) -> Push:
-    match said[1:]:
-        case [None]:
-            return Push(None)
-        case [list(names)] if all(isinstance(name, str) for name in names):
-            return Push(names)
+def _names(said: list[Any]) -> list[str] | None:
+    """Returns the names of the keys that a push tells of; None for all."""
+    if len(said) == _PUSHED:
+        names = said[1]
+        if names is None:
+            return None
+        if isinstance(names, list) and _TEXTS.issuperset(map(type, names)):
+            return names
     raise FeedBrokenError("the server tells of changes in no known form")

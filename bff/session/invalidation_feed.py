@@ -24,7 +24,7 @@ import math
 import random
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -35,7 +35,6 @@ from bff.observe.logs import get_logger
 from bff.session.client_tracking import (
     FeedBrokenError,
     MasterQuestion,
-    Push,
     Question,
     SlotsQuestion,
     Tracking,
@@ -224,37 +223,45 @@ class InvalidationFeed:
         if self.trusted_until > -math.inf:
             self._now_following()
 
-    def _tell(self, push: Push) -> None:
-        if push.keys is None:
-            names: list[str | None] = [None]
-        else:
-            start = len(self._prefix)
-            names = [name[start:] for name in push.keys if name.startswith(self._prefix)]
+    def _tell(self, keys: Sequence[str] | None) -> None:
+        """Tells the listeners of one push; each process has one for each write of any session."""
+        names: Sequence[str | None] = [None]
+        if keys is not None:
+            prefix = self._prefix
+            start = len(prefix)
+            names = [name[start:] for name in keys if name.startswith(prefix)]
+        followers = self._followers(names) if self._by_key else ()
         failed: Exception | None = None
-        for listener, name in [*self._subscribed(names), *self._followers(names)]:
+        for each in tuple(self._listeners):
+            listener = each()
+            if listener is None:
+                self._listeners.remove(each)
+                continue
+            changed = listener.changed
+            for name in names:
+                try:
+                    changed(name)
+                except Exception as failure:  # noqa: BLE001 - it may hold on to what is gone: trust ends, for all
+                    failed = failure
+        for listener, name in followers:
             try:
                 listener.changed(name)
-            except Exception as failure:  # noqa: BLE001 - it may hold on to what is gone: trust ends, for all
+            except Exception as failure:  # noqa: BLE001 - likewise
                 failed = failure
         if failed is not None:
             _log.error("listener_failed", exc_info=failed)
             raise FeedBrokenError("a listener failed")
 
-    def _subscribed(self, names: Sequence[str | None]) -> Iterator[tuple[Listener, str | None]]:
-        for each in tuple(self._listeners):
-            listener = each()
-            if listener is None:
-                self._listeners.remove(each)
-            else:
-                yield from ((listener, name) for name in names)
-
-    def _followers(self, names: Sequence[str | None]) -> Iterator[tuple[Listener, str | None]]:
+    def _followers(self, names: Sequence[str | None]) -> list[tuple[Listener, str | None]]:
+        """Returns those who follow these sessions, or, where None is named, any."""
+        found: list[tuple[Listener, str | None]] = []
         for name in names:
             if name is None:
                 every = [listener for here in self._by_key.values() for listener in here]
-                yield from ((listener, None) for listener in dict.fromkeys(every))
+                found += [(listener, None) for listener in dict.fromkeys(every)]
             else:
-                yield from ((listener, name) for listener in self._by_key.get(name, ()))
+                found += [(listener, name) for listener in self._by_key.get(name, ())]
+        return found
 
     def _distrust(self) -> None:
         self.trusted_until = self.current_until = -math.inf
@@ -266,7 +273,7 @@ class InvalidationFeed:
         if self._topology is not None:
             self._topology.followed = frozenset()
         with contextlib.suppress(FeedBrokenError):
-            self._tell(Push(None))
+            self._tell(None)
 
     def _now_following(self) -> None:
         self._pause = _PAUSE_FIRST

@@ -2,11 +2,12 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from bff.session.client_tracking import FeedBrokenError, MasterQuestion, Push, Tracking
+from bff.session.client_tracking import FeedBrokenError, MasterQuestion, Tracking
 from bff.session.redis_connection import new_connection
 from bff.settings.model import RedisSettings
 from bff.tasks import Tasks
@@ -49,9 +50,9 @@ MASTER = resp(["master", 0, []])
 
 async def follow(
     said: bytes, kind: type[MasterQuestion] = MasterQuestion, *, every: float = 0.01
-) -> tuple[str, list[Push]]:
+) -> tuple[str, list[Sequence[str] | None]]:
     """Follows a server that says this to its second question; returns what ended it, and what was told."""
-    told: list[Push] = []
+    told: list[Sequence[str] | None] = []
     async with redis_double(lambda _: said if len(server.asked) > 1 else MASTER) as server:
         connection = new_connection(redis_settings(f"redis://127.0.0.1:{server.port}/0"))
         tracking = Tracking(
@@ -91,7 +92,7 @@ async def test_a_change_of_no_known_form_ends_trust(push: bytes) -> None:
     """Which keys have changed is not known then."""
     ended, told = await follow(push + MASTER)
     assert "the server tells of changes in no known form" == ended
-    assert [Push(None)] == told
+    assert [None] == told
 
 
 async def test_pushes_are_told_in_their_order_and_other_kinds_are_passed_over() -> None:
@@ -103,7 +104,7 @@ async def test_pushes_are_told_in_their_order_and_other_kinds_are_passed_over() 
     ]
     ended, told = await follow(b"".join(pushes) + MASTER + MASTER)
     assert "an answer came to no question" == ended
-    assert [Push(None), Push(["bff:session:a"]), Push(None)] == told
+    assert [None, ["bff:session:a"], None] == told
 
 
 class Moved(MasterQuestion):

@@ -9,7 +9,6 @@ import pytest
 from structlog.testing import capture_logs
 
 from bff.embedded import EmbeddedRedis, RedisBinary
-from bff.session.client_tracking import Push
 from bff.session.invalidation_feed import LEASE, InvalidationFeed, steady_now
 from bff.settings.model import RedisSettings
 from tests.support.network.relay import TRACKING, relay_to
@@ -290,11 +289,11 @@ def test_a_follower_hears_of_its_session_alone() -> None:
     one, other = Subscription(), Subscription()
     for key, listener in (("x", one), ("y", one), ("x", other)):
         feed.follow(key, listener)
-    feed._tell(Push(["bff:session:x", "bff:session:z"]))
+    feed._tell(["bff:session:x", "bff:session:z"])
     assert ["x"] == one.heard == other.heard
     feed.leave("x", other)
-    feed._tell(Push(None))
-    feed._tell(Push(["bff:session:x"]))
+    feed._tell(None)
+    feed._tell(["bff:session:x"])
     assert (["x", None, "x"], ["x"]) == (one.heard, other.heard)
     feed.leave("x", one)
     feed.leave("y", one)
