@@ -12,6 +12,8 @@ from redis.exceptions import ResponseError
 from bff.session.batches import Batches, Told
 from bff.session.redis_connection import packed
 
+_WORDS = 2  # of the command, before the number of its keys
+
 
 class BatchScript:
     """One script on one key."""
@@ -21,6 +23,7 @@ class BatchScript:
         self._source = source.encode()
         # Redis' name of it.
         self._sha = hashlib.sha1(self._source, usedforsecurity=False).hexdigest().encode()
+        self._head = packed(b"EVALSHA", self._sha, b"1").partition(b"\r\n")[2]
 
     def begin(self, then: Told[Any], name: bytes, *arguments: bytes) -> None:
         """Runs it as `run` does, for callers that do not await: `then` gets what that returns, or raises."""
@@ -32,7 +35,8 @@ class BatchScript:
             else:
                 then(answer)
 
-        self._batches.run(name, packed(b"EVALSHA", self._sha, *rest), answered)
+        words = b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in (name, *arguments)])
+        self._batches.run(name, b"*%d\r\n%b%b" % (_WORDS + len(rest), self._head, words), answered)
 
     async def run(self, name: bytes, *arguments: bytes) -> Any:
         """Runs it on the key of this name.

@@ -33,8 +33,10 @@ _COLD_FORM = "32sdqI5d??B"  # the last: how long the key is that the token is bo
 _COLD, _FIXED = Struct("<" + _COLD_FORM), Struct(_HOT.format + _COLD_FORM)
 _SEEN = Struct("<d")
 _VIEW = Struct("<dII")  # until when one route lets the session in, where its header lines begin and end
+_FINGERPRINT = Struct("<q")
 _COLD_AT = _HOT.size
 _SEEN_AT = _COLD_AT + 32
+_FINGERPRINT_AT = _SEEN_AT + _SEEN.size
 _KEY_END = _COLD_AT + 32
 _CR, _LF, _NUL, _SEMICOLON = b"\r\n\0;"  # numbers: one is found at an eighth of the price of a piece
 _VIEWS_AT = _COLD_AT + _COLD.size
@@ -175,7 +177,7 @@ class CachedSession:
     @property
     def fingerprint(self) -> int:
         """The fingerprint of the record that the session was read from."""
-        number: int = _COLD.unpack_from(self.entry, _COLD_AT)[2]
+        number: int = _FINGERPRINT.unpack_from(self.entry, _FINGERPRINT_AT)[0]
         return number
 
     def allowed(self, index: int, now: float) -> "CachedSession | None":
@@ -186,14 +188,14 @@ class CachedSession:
         self.lines = self.entry[begin:end]
         return self
 
-    def used(self, seen: float, quiet_until: float) -> "CachedSession":
-        """Returns this session as used last at `seen`, and quiet until `quiet_until`."""
+    def used(self, seen: float, quiet_until: float) -> bytes:
+        """Returns the entry of this session as used last at `seen`, and quiet until `quiet_until`."""
         entry = bytearray(self.entry)
         begin, end = self._texts_at - len(self.token), self._texts_at
         quiet_until = min(quiet_until, self.good_until)
         _HOT.pack_into(entry, 0, 0.0, 0, quiet_until, self.good_until, begin, end, self.bound)
         _SEEN.pack_into(entry, _SEEN_AT, seen)
-        return CachedSession(self.value, bytes(entry))
+        return bytes(entry)
 
     def _session(self) -> Session:
         cold = _COLD.unpack_from(self.entry, _COLD_AT)

@@ -296,13 +296,12 @@ class Sessions:
 
     def begin_note(self, found: Found, then: Noted) -> None:
         """Begins the note that is due (`slide_due`) of a session in use; tells `then` once it is over."""
-        session = found.session
-        self._uses.begin(found.handle, session.key, session.sub, session.ends, then)
+        self._uses.begin(found.session, found.handle, then)
 
     def note_use(self, cached: CachedSession, then: Noted) -> None:
         """Notes that a session is in use that is `quiet` no more, unless that is being noted."""
         if cached.key not in self._uses.under_way:
-            self._uses.begin(cached.value.decode("ascii"), cached.key, cached.sub, cached.ends, then)
+            self._uses.begin(cached, cached.value.decode("ascii"), then)
 
     async def end(
         self, session: Session, reason: EndReason, *, provider_revoked: bool = False, fence: Fence = None

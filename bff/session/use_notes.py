@@ -10,6 +10,7 @@ Rule 4: the push of the note has come before that read begins, nearly always (`u
 that comes later spoils the read, which is then repeated, once.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +20,8 @@ from bff.crypto import Keyring
 from bff.errors import StoreUnavailableError
 from bff.session.cached_session import CachedSession
 from bff.session.hash_read import LoadedValues
-from bff.session.lifetime import ends_by, idle_allowance, record_ttl, slide_after
+from bff.session.lifetime import idle_allowance, milliseconds, slide_after, use_ttl
+from bff.session.model import Session
 from bff.session.near_cache import NearCache, Reading
 from bff.session.record import FIELDS, fingerprint, format_seen
 from bff.session.store import SessionStore
@@ -38,11 +40,14 @@ class _Note:
     """A note under way.
 
     Attributes:
+        seen: when, in whole seconds since the epoch; `ends` is the session's latest end.
         cached: the session as the near cache had it, where it did; `emptied` is the cache's count of then.
         tries: reads that are left.
     """
 
     use: Use
+    seen: float
+    ends: float
     then: Noted
     cached: CachedSession | None
     emptied: int
@@ -65,21 +70,27 @@ class UseNotes:
         self._keyring = keyring
         self._clock = clock
         self._cache = cache
-        self._idle_timeout = settings.idle_timeout
+        self._idle_timeout = milliseconds(settings.idle_timeout)
         self._idle, self._slide_after = idle_allowance(settings), slide_after(settings)
         self.under_way: set[str] = set()
         """The keys of the sessions whose notes are under way."""
 
-    def begin(self, handle: str, key: str, sub: str, ends: float, then: Noted) -> None:
+    def begin(self, session: CachedSession | Session, handle: str, then: Noted) -> None:
         """Begins a note of a session in use, of which none is under way."""
-        now, cache = self._clock(), self._cache
-        cached, emptied, value = None, 0, handle.encode("ascii")
-        if cache is not None and (entry := cache.peek(value)) is not None:
-            cached, emptied = CachedSession(value, entry), cache.emptied
-        ttl = record_ttl(ends, now, self._idle_timeout)
-        use = Use(key, sub, format_seen(now, handle, self._keyring).encode(), ttl, ends_by(ends, ttl, now))
+        now, cache, key, ends = self._clock(), self._cache, session.key, session.ends
+        cached, emptied = None, 0
+        if cache is not None and (entry := cache.peek(value := handle.encode("ascii"))) is not None:
+            emptied = cache.emptied
+            if isinstance(session, CachedSession) and session.entry is entry:
+                cached = session
+            else:
+                cached = CachedSession(value, entry)
+        second = math.floor(now)
+        seen = format_seen(now, handle, self._keyring).encode()
+        use = Use(key, session.sub, seen, *use_ttl(ends, now, self._idle_timeout))
         self.under_way.add(key)
-        self._store.uses.write(use, partial(self._written, _Note(use, then, cached, emptied)))
+        note = _Note(use, float(second), ends, then, cached, emptied)
+        self._store.uses.write(use, partial(self._written, note))
 
     def _written(self, note: _Note, outcome: bool | StoreUnavailableError) -> None:
         if self._cache is not None:
@@ -104,11 +115,11 @@ class UseNotes:
     def _answered(self, note: _Note, reading: Reading, loaded: LoadedValues | Exception) -> None:
         again = False
         try:
-            if isinstance(loaded, LoadedValues) and self._is_unchanged(note, loaded):
+            if isinstance(loaded, LoadedValues) and _is_unchanged(note, loaded):
                 if reading.spoiled:
                     again = note.tries > 0
                 else:
-                    self._put_back(note, reading, loaded)
+                    self._put_back(note, reading, loaded.lifetime)
         finally:
             reading.end()
             if not again:
@@ -116,23 +127,24 @@ class UseNotes:
         if again:
             self._read(note)
 
-    def _is_unchanged(self, note: _Note, loaded: LoadedValues) -> bool:
-        """Returns True if nothing but the note was written since the session was kept."""
-        return (
-            loaded.note is None
-            and loaded.values[_SEEN] == note.use.seen
-            and note.cached is not None
-            and fingerprint(loaded.values) == note.cached.fingerprint
-        )
-
-    def _put_back(self, note: _Note, reading: Reading, loaded: LoadedValues) -> None:
-        assert note.cached is not None
-        seen = float(note.use.seen.partition(b".")[0])
-        cached = note.cached.used(seen, seen + self._slide_after)
-        left = cached.last_moment(self._idle) - self._clock()
-        lifetime = left if loaded.lifetime is None else min(left, loaded.lifetime)
-        reading.keep(cached.value, cached.entry, lifetime)
+    def _put_back(self, note: _Note, reading: Reading, lifetime: float | None) -> None:
+        cached, seen = note.cached, note.seen
+        assert cached is not None
+        entry = cached.used(seen, seen + self._slide_after)
+        left = min(note.ends, seen + self._idle) - self._clock()
+        reading.keep(cached.value, entry, left if lifetime is None else min(left, lifetime))
 
     def _over(self, note: _Note, failure: StoreUnavailableError | None = None) -> None:
         self.under_way.discard(note.use.key)
         note.then(note.use.key, failure)
+
+
+def _is_unchanged(note: _Note, loaded: LoadedValues) -> bool:
+    """Returns True if nothing but the note was written since the session was kept."""
+    values, cached = loaded.values, note.cached
+    return (
+        loaded.note is None
+        and values[_SEEN] == note.use.seen
+        and cached is not None
+        and fingerprint(values) == cached.fingerprint
+    )

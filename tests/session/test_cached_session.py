@@ -74,7 +74,7 @@ def test_its_use_is_noted_in_it(session: Session, good: float, seen: float, fing
     assume(not set(session.tokens.access_token) & set("\r\n\0"))  # the next test's
     packed = CachedSession.of(HANDLE, session, NOW, good, fingerprint)
     assert (good, fingerprint) == (packed.good_until, packed.fingerprint)
-    used = packed.used(seen, NOW + 60)
+    used = CachedSession(packed.value, packed.used(seen, NOW + 60))
     assert (min(NOW + 60, good), good) == (used.quiet_until, used.good_until)
     assert (packed.token, packed.value, fingerprint) == (used.token, used.value, used.fingerprint)
     assert needed(replace(session, seen=seen)) == used.found.session
