@@ -28,7 +28,7 @@ def noted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         statuses.append(status)
         note_call(*args, **{**others, "status": status})
 
-    monkeypatch.setattr("bff.proxy.forward.call_state.note_call", listening)
+    monkeypatch.setattr("bff.proxy.forward.call_end.note_call", listening)
     return statuses
 
 

@@ -29,7 +29,7 @@ from bff.policy.forward_auth_request import (
     is_forward_auth,
     no_proof,
 )
-from bff.proxy.forward.call_state import CallState
+from bff.proxy.forward.call_opening import OpeningCall
 from bff.proxy.forward.client_side import ClientSide
 from bff.proxy.forward.forwarding_context import ForwardingContext
 
@@ -73,7 +73,7 @@ class ForwardAuth:
         return self._calls(context, asked.request, asked.verdict, client)
 
 
-class ForwardAuthCall(CallState):
+class ForwardAuthCall(OpeningCall):
     """The answering of one question; its `request` is the client's. A front makes it, and calls `begin`.
 
     `unproven` says why the question is not believed.

@@ -22,7 +22,7 @@ from bff.policy.admission import Denied
 from bff.policy.fields import Header
 from bff.policy.streaming_responses import first_tail, is_stream, tail, unbuffered
 from bff.proxy.forward.after_401 import Cure, Healing
-from bff.proxy.forward.call_state import CallState
+from bff.proxy.forward.call_opening import OpeningCall
 from bff.proxy.forward.destination import A_WHILE
 from bff.proxy.forward.request_body import NO_BODY, RequestBody
 from bff.session.rotation_policy import PassOn
@@ -37,7 +37,7 @@ _OK = 200
 _ANONYMOUS = Anonymous()
 
 
-class ForwardedCall(CallState):
+class ForwardedCall(OpeningCall):
     """One call. A front makes it, calls `begin`, then feeds it; both run on one event loop.
 
     What can be done at once is done within `begin`: with the session in the near cache, its token good and

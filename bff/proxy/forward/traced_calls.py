@@ -17,7 +17,7 @@ from bff.policy.fields import Fields, Header
 from bff.policy.header_rules import RequestIds
 from bff.policy.routes import Route
 from bff.policy.trace_context import in_trace, valid_traceparent
-from bff.proxy.forward.call_state import CallState
+from bff.proxy.forward.call_end import EndingCall
 from bff.proxy.forward.fast_path import FastCall
 from bff.proxy.forward.forward_auth import ForwardAuthCall
 from bff.proxy.forward.forwarder import ForwardedCall
@@ -62,7 +62,7 @@ def attempted(
     return request._replace(fields=fields), ids._replace(traceparent=parent)
 
 
-class _Traced(CallState):
+class _Traced(EndingCall):
     """The end of a call with its trace."""
 
     _trace: CallTrace
