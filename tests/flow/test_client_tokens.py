@@ -11,7 +11,7 @@ import pytest
 from bff.app import App
 from bff.embedded import free_port
 from bff.oidc.requests import ClientGrant
-from bff.proxy.forward.destination import A_WHILE
+from bff.proxy.forward.credential_after_wait import A_WHILE
 from bff.refresh.client_tokens import name_of
 from tests.issuer.flow import payload_of
 from tests.support.network.backend import Received, Reply

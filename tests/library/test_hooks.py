@@ -12,7 +12,7 @@ import pytest
 
 from bff.hooks import Call, EndTeller, HookFailedError, Hooks, NotAllowed, SessionEnd, SignIn
 from bff.library import BFF
-from bff.proxy.forward.destination import A_WHILE
+from bff.proxy.forward.credential_after_wait import A_WHILE
 from bff.settings.model import Settings
 from bff.tasks import Tasks
 from tests.support.processes.redis import RedisServer

@@ -3,6 +3,7 @@
 from bff.credentials.credential import Anonymous, Refused, Signed
 from bff.policy.fields import Header
 from bff.proxy.forward.call_end import EndingCall
+from bff.proxy.forward.credential_after_wait import asked
 
 
 class OpeningCall(EndingCall):
@@ -15,7 +16,7 @@ class OpeningCall(EndingCall):
         if isinstance(credential, Refused):
             self._refuse(credential)
         elif self._sign(credential):
-            answer = await destination.asked(self.request, self._admitted, credential, client)
+            answer = await asked(destination, self.request, self._admitted, credential, client)
             if isinstance(answer, Refused):
                 self._refuse(answer)
             else:

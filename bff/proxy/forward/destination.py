@@ -5,19 +5,12 @@ from dataclasses import dataclass
 from bff.credentials.credential import Anonymous, Refused, Signed, TokenOnly
 from bff.credentials.credential_choice import CredentialChoice
 from bff.credentials.identity_fields import IdentityFields
-from bff.errors import Problem
 from bff.hooks import Hooks
 from bff.limits.route_rate_limit import RouteRateLimit
 from bff.policy.admission import Admitted, RequestHead
-from bff.policy.fields import Header
 from bff.policy.header_rules import HeaderRules, RequestIds
-from bff.proxy.forward.before_forward_hook import ask_before_forward
-from bff.upstream.connection import UpstreamConnection
 from bff.upstream.interfaces import UpstreamRequest
 from bff.upstream.pool import UpstreamPool
-
-_TRIES = 4  # to get a token that is still good once there is a connection
-A_WHILE = 0.05  # seconds: a wait that took longer may have outlived the token that the call is to go with
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,27 +50,6 @@ class Destination:
             return await limit.of_bearer(credential, client) or credential
         return credential
 
-    async def asked(
-        self, request: RequestHead, admitted: Admitted, credential: Signed | Anonymous, client: str
-    ) -> tuple[Signed | Anonymous, tuple[Header, ...]] | Refused:
-        """Asks the application, where there is one; returns the credential, and the fields to add.
-
-        An answer that took a while may have outlived the token or the session: the credential is found anew.
-        """
-        if self.hooks is None:
-            return credential, ()
-        clock = self.credentials.session.clock
-        began = clock()
-        added = await ask_before_forward(self.hooks, request, admitted, credential)
-        if not isinstance(added, Refused) and clock() - began >= A_WHILE:
-            anew = await self.credentials.find(request, admitted, client)
-            if isinstance(anew, Refused):
-                return anew
-            if isinstance(anew, Anonymous) and isinstance(credential, Signed):  # the fields are about a user
-                added = await ask_before_forward(self.hooks, request, admitted, anew)
-            credential = anew
-        return added if isinstance(added, Refused) else (credential, added)
-
     def request(
         self,
         head: RequestHead,
@@ -103,24 +75,3 @@ class Destination:
             body_length=length,
             expect_continue=announced and route.settings.expect and not at_hand,
         )
-
-    async def connection_for(
-        self, credential: Signed | Anonymous, client: str
-    ) -> tuple[UpstreamConnection, Signed | Anonymous] | Refused:
-        """Returns a connection and a credential for it, decided anew where its token has ended meanwhile.
-
-        Tokens that have ended whenever they come are refused in the end, and not asked for without end.
-
-        Raises:
-            UpstreamFaultError: as `UpstreamPool.acquire` says.
-        """
-        for _ in range(_TRIES):
-            connection = self.pool.acquire_nowait(client) or await self.pool.acquire(client)
-            if not self.credentials.over(credential):
-                return connection, credential
-            connection.put_back()  # others may have it meanwhile
-            renewed = await self.credentials.again(credential)
-            if isinstance(renewed, Refused):
-                return renewed
-            credential = renewed
-        return Refused(Problem.PROVIDER_UNAVAILABLE)

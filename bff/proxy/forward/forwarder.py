@@ -23,7 +23,7 @@ from bff.policy.fields import Header
 from bff.policy.streaming_responses import first_tail, is_stream, tail, unbuffered
 from bff.proxy.forward.after_401 import Cure, Healing
 from bff.proxy.forward.call_opening import OpeningCall
-from bff.proxy.forward.destination import A_WHILE
+from bff.proxy.forward.credential_after_wait import A_WHILE, connection_for
 from bff.proxy.forward.request_body import NO_BODY, RequestBody
 from bff.session.rotation_policy import PassOn
 from bff.upstream.connection import UpstreamConnection
@@ -207,7 +207,7 @@ class ForwardedCall(OpeningCall):
 
     async def _send(self) -> None:
         try:
-            ready = await self._destination.connection_for(self._credential, self._caller.client)
+            ready = await connection_for(self._destination, self._credential, self._caller.client)
         except UpstreamFaultError as failure:
             self._fault(failure.fault)
             return

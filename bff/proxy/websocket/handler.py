@@ -33,6 +33,7 @@ from bff.policy.websocket_subprotocols import kept, well_formed
 from bff.proxy.forward.after_401 import Healing
 from bff.proxy.forward.asgi_app import request_head
 from bff.proxy.forward.call_accounting import CLIENT_GONE, note_call, note_denied, note_fault
+from bff.proxy.forward.credential_after_wait import asked
 from bff.proxy.forward.error_answer import problem_answer
 from bff.proxy.forward.forwarding_context import ForwardingContext
 from bff.proxy.websocket.relay import WebSocketRelay
@@ -152,7 +153,7 @@ class Upgrade:
         found = await self._destination.credential_for(*common, self._ids.client)
         if isinstance(found, Refused):
             return found
-        return await self._destination.asked(*common, found, self._ids.client)
+        return await asked(self._destination, *common, found, self._ids.client)
 
     async def _connect(self, over: Over) -> None:
         self._over = over
