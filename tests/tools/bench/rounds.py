@@ -4,7 +4,8 @@ Rule 1: contenders take turns within a round, so that what else the machine does
 Rule 2: figures are compared within a round only (`figures.py`).
 Rule 3: a run counts only if a real 200 with the right body came before it and after it.
 Rule 4: a run of many users comes after an uncounted pass over all of their requests, for every contender:
-what is measured is a proxy that has seen its users before.
+what is measured is a proxy that has seen its users before. They were seen last at moments that are evenly
+spread over the interval in which a use is noted once (`uses.py`): each run has its share of such notes.
 """
 
 from collections.abc import Callable, Sequence
@@ -119,6 +120,8 @@ def _one(ground: Ground, contender: Contender, workload: Workload, seconds: floa
     if workload.traffic == "forwarded":
         port = _front(ground, contender)
     if script is not None:
+        if workload.traffic != "repeat":
+            contender.spread_uses(ground, workload.users)
         _warm_up(ground, port, workload, script)
     before = machine.group_cpu(group) if group is not None else 0.0
     figures = run(
@@ -149,8 +152,8 @@ _LEAST_MEAN = 1000
 
 
 _PASSES = 2
-"""Passes before a counted run. The first one notes the use of sessions that are older than the slide
-interval, and each note takes its session out of the near cache; the second brings it back."""
+"""Passes before a counted run. Before the first one the moments of the last use are written (Rule 4), which
+takes the sessions out of the near cache; it brings them back, and the second one uses them again."""
 _LONGEST_PASS = 60.0
 """Seconds after which a slow contender has been warmed up."""
 

@@ -14,8 +14,8 @@ from bff.crypto import Keyring, packed_seal, session_key
 from bff.session.model import Session
 from bff.session.record import FIELDS, decode_values, encode_record
 from tests.tools.bench.load import LoadError
+from tests.tools.bench.uses import TTL
 
-_TTL = 30 * 60 * 1000
 _BUFFER = 4 * 1024 * 1024
 _READ = ("version", "provider", "sub", "sid", "created", "ends", "seen", "version")
 _LINES = 7 + 1 + 2 * len(_READ)  # of the answers, for each session
@@ -110,7 +110,7 @@ def _commands(stored: StoredSession) -> bytes:
     A new hash is read once, as `lua_scripts.CREATE` says.
     """
     session, user, sid, until = (key for _, key in keys_of(stored))
-    ttl = str(_TTL)
+    ttl = str(TTL)
     return b"".join(
         _command(parts)
         for parts in (
@@ -121,7 +121,7 @@ def _commands(stored: StoredSession) -> bytes:
             ["HSET", session, *(part for field in stored.fields for part in field)],
             ["PEXPIRE", session, ttl],
             ["HMGET", session, *_READ],
-            ["SET", until, "1", "PX", str(_TTL + 3600 * 1000)],
+            ["SET", until, "1", "PX", str(TTL + 3600 * 1000)],
         )
     )
 

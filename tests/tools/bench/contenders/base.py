@@ -67,6 +67,10 @@ class Contender(ABC):
             self._users[count] = time.monotonic(), users
         return users
 
+    def spread_uses(self, ground: Ground, count: int) -> None:
+        """Has this number of users been seen last at moments that are evenly spread, where that is noted."""
+        del ground, count
+
     def browser(self) -> dict[str, str]:
         """The fields of a browser's request, without its session."""
         return browser_fields(f"localhost:{self.port}")

@@ -3,17 +3,20 @@
 import json
 import os
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bff.crypto import new_secret
 from bff.demo.plan import Service
 from bff.demo.run import is_ready
+from bff.settings.model import SessionSettings
 from tests.support.processes.world import SESSION_NAMES
 from tests.tools.bench.contenders.base import Contender
 from tests.tools.bench.environment import Ground, cookies_of_sign_in
 from tests.tools.bench.programs import lasting_port, python_environment, start
 from tests.tools.bench.sessions import store_copies
+from tests.tools.bench.uses import spread_uses
 
 
 class Ours(Contender):
@@ -29,6 +32,8 @@ class Ours(Contender):
         public_port: the port that browsers are told; else its own.
         more: variables of its environment.
     """
+
+    _places: Sequence[str] = ("",)  # the names of its frontends
 
     def __init__(
         self,
@@ -86,6 +91,17 @@ class Ours(Contender):
     def users(self, ground: Ground, count: int) -> list[dict[str, str]]:
         """This number of users, each with a session of its own."""
         return [{"Cookie": cookie} for cookie in self._cookies(ground, count)]
+
+    def spread_uses(self, ground: Ground, count: int) -> None:
+        """Spreads the moments at which the users were seen over the interval in which that is noted once."""
+        spread_uses(
+            [user["Cookie"] for user in self.users_at_hand(ground, count)],
+            self.keys,
+            self.redis_url or ground.redis.url,
+            now=time.time(),
+            interval=SessionSettings().slide_interval,
+            frontends=self._places,
+        )
 
     def _cookies(self, ground: Ground, count: int, frontends: Sequence[str] = ("",)) -> list[str]:
         url = self.redis_url or ground.redis.url
