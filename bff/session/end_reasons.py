@@ -15,6 +15,7 @@ other (`redis-cli DEL`, expiry, eviction, a process that died over it) by the fi
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote, unquote
@@ -169,9 +170,10 @@ class Endings:
         """
         names = [f"{self._prefix}:session:{key}" for key in keys]
         async with self._translated():
-            at_once = names and not isinstance(self._redis, ClusterClient)
-            if at_once and await self._redis.exists(*names) == len(names):
-                return {}
+            if not isinstance(self._redis, ClusterClient):
+                with suppress(ResponseError):  # a proxy in front of several servers may refuse several names
+                    if not names or await self._redis.exists(*names) == len(names):
+                        return {}
             pipe = self._redis.pipeline(transaction=False)
             for name in names:
                 pipe.exists(name)

@@ -4,8 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
+from redis.exceptions import ResponseError
 from structlog.testing import capture_logs
 
 from bff.crypto import Keyring, new_secret
@@ -146,6 +148,19 @@ async def test_sessions_that_live_cost_a_question_for_a_hundred(
             asked = client.info("commandstats")["cmdstat_exists"]["calls"]
             assert asked <= (3 if not deleted else 103)
             assert {one.session.id for one in deleted} == {line[1] for line in endings(lines)}
+
+
+async def test_a_server_that_takes_one_name_a_command(
+    three: list[Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As proxies in front of several servers do: each session is asked for by itself."""
+    found = await three[1].signed_in()
+    store = three[0].store
+    refusing = AsyncMock(side_effect=ResponseError("CROSSSLOT Keys in request don't hash to the same slot"))
+    monkeypatch.setattr(store.endings._redis, "exists", refusing)
+    await store.end_many({"0" * 64: ("main", "bob", None)}, EndReason.LOGOUT)
+    assert ["0" * 64] == list(await store.endings.gone([found.session.key, "0" * 64]))
+    assert 1 == refusing.call_count
 
 
 @ON_BOTH_SERVERS
