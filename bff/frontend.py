@@ -13,7 +13,7 @@ from bff.oidc.providers import Providers
 from bff.policy.csrf import Guard
 from bff.proxy.forward.asgi_app import ForwardingApp
 from bff.proxy.forward.forward_auth import ForwardAuth
-from bff.proxy.websocket.handler import WebSocketForwarding
+from bff.proxy.websocket.upgrade import WebSocketForwarding
 from bff.session.near_cache import NearCache
 from bff.session.sessions import Sessions
 from bff.settings.model import Settings

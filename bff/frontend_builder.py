@@ -35,8 +35,8 @@ from bff.proxy.forward.forward_auth import ForwardAuth
 from bff.proxy.forward.forwarder import ForwardedCall
 from bff.proxy.forward.forwarding_context import ForwardingContext
 from bff.proxy.forward.traced_calls import TracedCall, TracedFastCall, TracedForwardAuthCall
-from bff.proxy.websocket.handler import WebSocketForwarding
 from bff.proxy.websocket.traced_upgrade import TracedUpgrade
+from bff.proxy.websocket.upgrade import WebSocketForwarding
 from bff.refresh import Refresher
 from bff.refresh.by_provider import coordinators_of
 from bff.refresh.client_tokens import ClientTokens

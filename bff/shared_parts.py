@@ -20,7 +20,7 @@ from bff.policy.intern_pool import InternPool
 from bff.policy.routes import RouteTable
 from bff.provider_clients import ProviderClients
 from bff.proxy.forward.response_templates import ResponseLines
-from bff.proxy.forward.shared_route import SharedRoute
+from bff.proxy.forward.shared_fast_route import SharedRoute
 from bff.refresh.by_provider import CircuitBreakers
 from bff.request_ids import RequestIdMaker
 from bff.session.invalidation_feed import InvalidationFeed

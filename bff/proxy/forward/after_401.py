@@ -29,6 +29,16 @@ from bff.session.rotation_policy import PassOn
 _UNAUTHORIZED = 401
 
 
+def marks(sent: Signed | Anonymous, *, not_replayed: bool = False) -> list[Header]:
+    """Returns the fields of a 401 that is passed on: it is the backend's; newer tokens wait for a repeat."""
+    if not isinstance(sent, Signed | TokenOnly):
+        return []
+    marked: list[Header] = [(b"bff-upstream", b"1")]
+    if not_replayed:
+        marked.append((b"bff-retry", b"1"))
+    return marked
+
+
 @dataclass(frozen=True, slots=True)
 class ProveAgain:
     """A cure: the same token, with a proof that holds the nonce that the backend has just given."""

@@ -7,7 +7,7 @@ from bff.policy.routes import Route
 from bff.proxy.forward.destination import Destination
 from bff.proxy.forward.forwarding_context import ForwardingContext
 from bff.proxy.forward.response_templates import ResponseTemplates
-from bff.proxy.forward.shared_route import SharedRoute, Verdicts
+from bff.proxy.forward.shared_fast_route import SharedRoute, Verdicts
 from bff.proxy.server.plain_request import PlainRequest
 
 _MOST_VERDICTS = 64  # of a route, for a kind of requests

@@ -21,7 +21,7 @@ from bff.open_streams import stream_lifetime
 from bff.policy.admission import Denied
 from bff.policy.fields import Header
 from bff.policy.streaming_responses import first_tail, is_stream, tail, unbuffered
-from bff.proxy.forward.after_401 import Cure, Healing
+from bff.proxy.forward.after_401 import Cure, Healing, marks
 from bff.proxy.forward.call_opening import OpeningCall
 from bff.proxy.forward.credential_after_wait import A_WHILE, connection_for
 from bff.proxy.forward.request_body import NO_BODY, RequestBody
@@ -316,10 +316,8 @@ class ForwardedCall(OpeningCall):
         rendered = self._destination.rules.response(status, headers)
         if stream:
             rendered = unbuffered(rendered)
-        if status == _UNAUTHORIZED and isinstance(self._credential, Signed | TokenOnly):
-            rendered.append((b"bff-upstream", b"1"))
-            if self._not_replayed:
-                rendered.append((b"bff-retry", b"1"))
+        if status == _UNAUTHORIZED:
+            rendered += marks(self._credential, not_replayed=self._not_replayed)
         self._status = status
         self._client.send_head(status, rendered)
         if stream and self.request.method != b"HEAD":

@@ -11,7 +11,7 @@ from bff.policy.intern_pool import InternPool
 from bff.problems import LOGIN
 from bff.proxy.forward.destination import Destination
 from bff.proxy.forward.response_templates import ResponseLines
-from bff.proxy.forward.shared_route import SharedRoute
+from bff.proxy.forward.shared_fast_route import SharedRoute
 from bff.request_ids import RequestIdMaker
 from bff.session.session_calls import SessionCalls
 from bff.tasks import Tasks

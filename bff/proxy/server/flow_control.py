@@ -8,7 +8,7 @@ Rule 2: a client that reads nothing for the write timeout is reset.
 import asyncio
 from dataclasses import InitVar, dataclass, field
 
-from bff.proxy.server.response_writer import reset
+from bff.proxy.server.reset import reset
 from bff.proxy.server.timers import Wait, WaitTimer
 
 _MAX_HELD = 1024 * 1024

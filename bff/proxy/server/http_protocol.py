@@ -24,7 +24,8 @@ from bff.proxy.server.asgi_bridge import AsgiBridge, asgi_scope, connection_scop
 from bff.proxy.server.closing import DRAIN, Closing
 from bff.proxy.server.flow_control import FlowControl
 from bff.proxy.server.request_parser import Head, RequestParser
-from bff.proxy.server.response_writer import ResponseWriter, last_word, reset
+from bff.proxy.server.reset import reset
+from bff.proxy.server.response_writer import ResponseWriter, last_word
 from bff.proxy.server.timers import NOTHING, REQUEST, Wait, WaitTimer, too_late
 
 MOST_HEADS = 32

@@ -6,21 +6,16 @@ Rule 2: an answer without a known length goes in chunks, or to an HTTP/1.0 clien
 """
 
 import asyncio
-import contextlib
 import http
-import socket
-import struct
 from collections.abc import Iterable
 from typing import Any
 
-from bff.errors import Problem
 from bff.policy.chunked_body import WITHOUT_CONTENT
 from bff.policy.fields import Header
-from bff.policy.forward_auth_request import wants_unauthorized
-from bff.policy.navigation import navigates
+from bff.policy.refusal_answer import refusal_answer
 from bff.policy.request_refusal import Refusal
-from bff.problems import problem_response
 from bff.proxy.server.request_parser import Head
+from bff.proxy.server.reset import reset
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _PHRASES = {status.value: status.phrase for status in http.HTTPStatus}
@@ -28,15 +23,6 @@ STATUS_LINE = {
     status: f"HTTP/1.1 {status} {_PHRASES.get(status, '')}\r\n".encode() for status in range(100, 600)
 }
 _CLOSE = b"connection: close\r\n\r\n"
-
-
-def reset(transport: asyncio.Transport) -> None:
-    """Ends a connection visibly: with a reset, where `abort` alone would end it like a complete one."""
-    connection: socket.socket | None = transport.get_extra_info("socket")
-    if connection is not None:
-        with contextlib.suppress(OSError):
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    transport.abort()
 
 
 def header_lines(headers: Iterable[Header]) -> bytes:
@@ -50,21 +36,9 @@ def response_head(status: int, headers: Iterable[Header], end: bytes = _CLOSE) -
 
 
 def last_word(refusal: Refusal, default_headers: Iterable[Header]) -> bytes:
-    """Renders the answer to a request that is refused by the connection itself.
-
-    A question of nginx' gets the 401 that it asks for: nginx makes 500 of any other refusal, which the client
-    would get for a mistake of its own.
-    """
-    first, *others = refusal.head.split(b"\r\n")
-    lines = (line.partition(b":") for line in others)
-    page = navigates([(name.lower(), value.strip()) for name, _, value in lines])
-    status, headers, body = problem_response(
-        refusal.problem, detail=refusal.detail, page=page, home=refusal.home
-    )
-    if wants_unauthorized(first):
-        status = Problem.SESSION_MISSING.status
-    head = response_head(status, [*default_headers, *headers])
-    return head if refusal.head.startswith(b"HEAD ") else head + body
+    """Renders the answer to a request that is refused by the connection itself."""
+    status, headers, body = refusal_answer(refusal)
+    return response_head(status, [*default_headers, *headers]) + body
 
 
 class ResponseWriter:

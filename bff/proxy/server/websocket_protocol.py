@@ -28,7 +28,8 @@ from bff.problems import problem_response
 from bff.proxy.server.asgi_bridge import asgi_scope, start
 from bff.proxy.server.flow_control import FlowControl
 from bff.proxy.server.request_parser import Head
-from bff.proxy.server.response_writer import last_word, reset, response_head
+from bff.proxy.server.reset import reset
+from bff.proxy.server.response_writer import last_word, response_head
 from bff.proxy.server.timers import Wait, WaitTimer
 
 _FORBIDDEN = 403

@@ -8,7 +8,7 @@ from bff.credentials.credential import Anonymous, Refused, Signed
 from bff.policy.fields import Header
 from bff.proxy.forward.call_accounting import CLIENT_GONE
 from bff.proxy.forward.traced_calls import attempted, begun
-from bff.proxy.websocket.handler import Upgrade
+from bff.proxy.websocket.upgrade import Upgrade
 from bff.upstream.websocket_connector import Answered
 
 _SWITCHING = 101

@@ -30,7 +30,7 @@ from bff.policy.fields import Header
 from bff.policy.header_rules import RequestIds
 from bff.policy.routes import RouteTable
 from bff.policy.websocket_subprotocols import kept, well_formed
-from bff.proxy.forward.after_401 import Healing
+from bff.proxy.forward.after_401 import Healing, marks
 from bff.proxy.forward.asgi_app import request_head
 from bff.proxy.forward.call_accounting import CLIENT_GONE, note_call, note_denied, note_fault
 from bff.proxy.forward.credential_after_wait import asked
@@ -271,8 +271,8 @@ class Upgrade:
     async def _pass_on(self, answer: Answered) -> None:
         fields = [field for field in answer.headers if field[0] != b"content-length"]  # the server's to write
         rendered = self._destination.rules.response(answer.status, fields)
-        if answer.status == _UNAUTHORIZED and isinstance(self._credential, Signed | TokenOnly):
-            rendered.append((b"bff-upstream", b"1"))
+        if answer.status == _UNAUTHORIZED:
+            rendered += marks(self._credential)
         await self._answer(answer.status, rendered, answer.body)
 
     async def _refuse(self, refused: Refused) -> None:
