@@ -33,7 +33,7 @@ from bff.session.near_cache import NearCache
 from bff.session.record import Record, encode_record, values_of
 from bff.session.session_cookie import SessionCookie
 from bff.session.sessions import Found, Sessions
-from bff.session.store import Write
+from bff.session.use_writes import Use, Written
 from bff.settings.model import RefreshSettings, RouteSettings, ServerSettings, SessionSettings
 from bff.tasks import Tasks
 from bff.upstream.connection import UpstreamConnection
@@ -142,9 +142,17 @@ class Store:
     async def why(self, _: str) -> EndReason | None:
         return EndReason.LOGOUT
 
-    async def touch(self, *_: Any, **__: Any) -> Write:
-        await asyncio.sleep(0)
-        return Write.REPLACED
+    @property
+    def uses(self) -> "Store":
+        return self
+
+    def write(self, use: Use, then: Written) -> None:
+        """A use is noted, and told of a turn away."""
+        record = self._records.get(use.key)
+        if record is not None and self.reachable:
+            self._records[use.key] = {**record, "seen": use.seen.decode()}
+        known = record is not None if self.reachable else StoreUnavailableError("down")
+        asyncio.get_running_loop().call_soon(then, known)
 
 
 class RefreshCoordinator:
