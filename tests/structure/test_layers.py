@@ -72,6 +72,7 @@ PURE = [
     "bff.upstream.address_order",
     "bff.proxy.forward.response_templates",
     "bff.proxy.server.header_line_cache",
+    "bff.proxy.server.proxy_lines",
     "bff.proxy.server.plain_request",
     "bff.proxy.server.request_parser",
     "bff.upstream.response_parser",

@@ -38,6 +38,7 @@ from bff.policy.header_line_kinds import (
 )
 from bff.policy.request_limits import RequestLimits
 from bff.proxy.server.plain_request import Line, Place, PlainRequest
+from bff.proxy.server.proxy_lines import MOST, ProxyLines
 
 _MOST_LINES = 4096  # in each of the two generations
 _MOST_NAMES, _LONGEST_NAME = 256, 32  # names that are kept, then all are forgotten; their length in bytes
@@ -46,6 +47,7 @@ _MOST_BLOCKS = 256  # of a method, beside one for each host; then all are forgot
 _LONGEST_BLOCK = 1024  # bytes, to which one more line may come
 _LINE_END, _END = b"\r\n", b"\r\n\r\n"
 _SPELLINGS = 2  # of one host
+_RELEARNT = 64  # requests through a proxy that adds other lines, until those are taken
 _TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"  # RFC 9110 5.6.2
 _METHODS = frozenset({b"GET", b"POST", b"PUT", b"PATCH", b"DELETE"})
 _VALUE = allowing({0x09, *range(0x20, 0x7F), *range(0x80, 0x100)})
@@ -85,6 +87,7 @@ class LineCache:
         self._blocks: dict[bytes, dict[bytes, Block]] = {method: {} for method in _METHODS}
         self._tails: dict[bytes, tuple[bytes, bytes, tuple[Header, ...]]] = {}  # of the blocks behind Host
         self._names: dict[bytes, tuple[int, bytes, bool, bytes]] = {}  # as they are spelt
+        self._proxy_lines, self._strangers = ProxyLines({}), _RELEARNT
 
     def read(self, data: bytes) -> PlainRequest | None:  # noqa: C901, PLR0911, PLR0912, PLR0915 - a branch a kind
         """Returns the request that these bytes are, if they are one and no more; None to ask the parser."""
@@ -148,6 +151,23 @@ class LineCache:
                     request.cookie = value
                 elif kind == ADDRESS:
                     request.addresses += (value,)
+                    added = self._proxy_lines
+                    found = added.match(rest)
+                    if found is None:
+                        self._learn(rest)
+                        continue
+                    rest = rest[found.end() :]
+                    count += added.count
+                    for beginning, group in added.passing:
+                        outgoing.append(beginning + found[group].strip() + _LINE_END)
+                    if added.request_id:
+                        if request.request_id is not None:
+                            return None
+                        request.request_id = found[added.request_id].strip()
+                    if added.trace:
+                        if request.trace is not None:
+                            return None
+                        request.trace = found[added.trace].strip()
                 elif kind == REQUEST_ID and request.request_id is None:
                     request.request_id = value
                 elif kind == TRACE and request.trace is None:
@@ -245,6 +265,24 @@ class LineCache:
         if len(blocks) >= self._most_blocks:
             blocks.clear()
         blocks[first] = *tail, place, origin, size
+
+    def _learn(self, rest: bytes) -> None:
+        """Notes the lines that a proxy adds, once so many requests have had others than those noted."""
+        self._strangers += 1
+        if self._strangers < _RELEARNT:
+            return
+        self._strangers = 0
+        lines: dict[bytes, bytes] = {}
+        names = {PLAIN: b"", REQUEST_ID: b"", TRACE: b""}
+        while len(lines) < MOST:
+            first, _, rest = rest.partition(_LINE_END)
+            name, colon, _ = first.partition(b":")
+            kind, beginning, kept, _ = self._names.get(name) or self._judge_name(name)
+            apart = not colon or kept or name in lines or len(name) > _LONGEST_NAME
+            if apart or kind not in names or (kind != PLAIN and names[kind]):
+                break
+            lines[name], names[kind] = beginning, name
+        self._proxy_lines = ProxyLines(lines, names[REQUEST_ID], names[TRACE])
 
     def _place(self, host: bytes) -> Place | None:
         return self.places.get(host) or self.places.get(host.lower())
