@@ -115,3 +115,26 @@ async def test_what_nobody_waits_for_is_kept(site: Site) -> None:
     assert reader is not None
     reader(lambda _: None)
     await until(lambda: site.near(found) is not None)
+
+
+async def test_callers_go_on_together(site: Site) -> None:
+    """Once all sessions that came together are opened; a mistake of one caller holds nobody else up."""
+    loop = asyncio.get_running_loop()
+    mistakes: list[str] = []
+    loop.set_exception_handler(lambda _, told: mistakes.append(told["message"]))
+    signed_in = [await site.signed_in() for _ in range(3)]
+    in_memory: list[int] = []
+
+    def goes_on(session: CachedSession | None) -> None:
+        assert session is not None
+        in_memory.append(len(site.cache))
+        if len(in_memory) == 1:
+            raise RuntimeError("a caller's mistake")
+
+    for found in signed_in:
+        reader = site.sessions.reader(cookie(found)[0])
+        assert reader is not None
+        reader(goes_on)
+    await until(lambda: len(in_memory) == 3)
+    assert ([3, 3, 3], ["a reader of sessions failed"]) == (in_memory, mistakes)
+    assert (await read(site.sessions, signed_in[0])) is not None

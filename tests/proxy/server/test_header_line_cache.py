@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from bff.policy.request_limits import RequestLimits
 from bff.proxy.server import header_line_cache
 from bff.proxy.server.header_line_cache import LineCache
+from bff.proxy.server.plain_request import PlainRequest
 from tests.proxy.server.sample_requests import (
     A_BROWSER,
     LIMITS,
