@@ -154,7 +154,8 @@ class LineCache:
                     added = self._proxy_lines
                     found = added.match(rest)
                     if found is None:
-                        self._learn(rest)
+                        if len(request.addresses) == 1:  # else one request would count as many
+                            self._learn(rest)
                         continue
                     rest = rest[found.end() :]
                     count += added.count

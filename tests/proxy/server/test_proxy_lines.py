@@ -1,11 +1,14 @@
 """The lines that a reverse proxy adds: read by one match, never otherwise than one by one."""
 
+from collections.abc import Mapping
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bff.proxy.server import header_line_cache
 from bff.proxy.server.header_line_cache import LineCache
+from bff.proxy.server.proxy_lines import ProxyLines
 from tests.proxy.server.sample_requests import (
     A_BROWSER,
     NAMES,
@@ -67,6 +70,23 @@ def test_lines_that_another_proxy_adds_are_learnt() -> None:
         assert 0 == names_of(lines)
         assert lines.read(request_of([*OF_A_PROXY, *A_BROWSER])) is not None
     assert 3 == names_of(lines)
+
+
+@pytest.mark.requirement("H-02")
+def test_a_request_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that repeats X-Forwarded-For has no pattern compiled with each of its requests."""
+    compiled: list[Mapping[bytes, bytes]] = []
+
+    class Counted(ProxyLines):
+        def __init__(self, lines: Mapping[bytes, bytes], *names: bytes) -> None:
+            compiled.append(lines)
+            super().__init__(lines, *names)
+
+    lines = cache()
+    monkeypatch.setattr(header_line_cache, "ProxyLines", Counted)
+    for number in range(2 * header_line_cache._RELEARNT):
+        assert lines.read(request_of([FOR] * header_line_cache._RELEARNT + [b"X-%d: 1" % number])) is not None
+    assert 2 == len(compiled)
 
 
 def test_lines_that_are_read_together_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
