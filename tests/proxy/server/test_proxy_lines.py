@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bff.proxy.server import header_line_cache
 from bff.proxy.server.header_line_cache import LineCache
-from bff.proxy.server.proxy_lines import ProxyLines
+from bff.proxy.server.proxy_lines import MOST, ProxyLines
 from tests.proxy.server.sample_requests import (
     A_BROWSER,
     NAMES,
@@ -70,6 +70,58 @@ def test_lines_that_another_proxy_adds_are_learnt() -> None:
         assert 0 == names_of(lines)
         assert lines.read(request_of([*OF_A_PROXY, *A_BROWSER])) is not None
     assert 3 == names_of(lines)
+
+
+@pytest.mark.requirement("H-02")
+@pytest.mark.parametrize("before", [b"X-Request-ID: 0123456789", b"traceparent: 00-2"])
+def test_lines_of_a_client_stand_before_those_of_a_proxy(before: bytes) -> None:
+    """A field that a client has sent before a proxy adds it stands twice, and is the parser's."""
+    lines = cache()
+    for _ in range(2):
+        assert lines.read(request_of(OF_A_PROXY)) is not None
+    assert 3 == names_of(lines)
+    assert lines.read(request_of([before, *OF_A_PROXY])) is None
+
+
+@pytest.mark.requirement("H-02")
+@pytest.mark.parametrize(
+    ("known", "line"),
+    [
+        (b"X.A: 1", b"X-A: 1"),
+        (b"X*: 1", b"X: 1"),
+        (b"X|Y: 1", b"Y: 1"),
+        (b"X-A: 1", b"x-a: 1"),
+        (b"X-A: 1", b"X-A: \t 2 "),
+        (b"X-A: 1", b"X-A:"),
+    ],
+)
+def test_lines_are_known_by_their_names(known: bytes, line: bytes) -> None:
+    """A name is no pattern, and a value stands without the blanks around it."""
+    lines = cache()
+    assert lines.read(request_of([FOR, known])) is not None
+    assert 1 == names_of(lines)
+    data = request_of([FOR, line])
+    request = lines.read(data)
+    assert as_read(cache().read(data)) == as_read(request)
+    assert request is not None
+    assert by_the_parser(data) == seen(request)
+
+
+@pytest.mark.requirement("H-02")
+@pytest.mark.parametrize(
+    ("added", "known"),
+    [
+        ([b"X-%b: 1" % (b"n" * 30), b"X-B: 1"], 2),
+        ([b"X-%b: 1" % (b"n" * 31), b"X-B: 1"], 0),
+        ([b"X-A: 1", b"X-B: 1", b"X-A: 2", b"X-C: 1"], 2),
+        ([b"X-%d: 1" % number for number in range(12)], MOST),
+    ],
+)
+def test_few_lines_with_short_names_are_learnt(added: list[bytes], known: int) -> None:
+    """Clients choose these names, and a pattern is made of them."""
+    lines = cache()
+    assert lines.read(request_of([FOR, *added])) is not None
+    assert known == names_of(lines)
 
 
 @pytest.mark.requirement("H-02")
