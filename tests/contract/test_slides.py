@@ -7,6 +7,9 @@ from unittest.mock import Mock
 
 import pytest
 
+from bff.session import near_cache
+from bff.session.batches import Told
+from bff.session.hash_read import LoadedValues
 from bff.session.model import EndReason, OwnToken, Refreshing
 from bff.session.sessions import Found, NoSession
 from tests.contract.cached import Site, cookie
@@ -204,6 +207,52 @@ async def test_a_lost_tracking_connection(site: Site) -> None:
         site.delete(found)
         await until(lambda: site.changes.trusted)
     assert site.near(found) is None
+
+
+def left(site: Site, found: Found) -> float:
+    """The seconds for which the near cache keeps a session."""
+    expires, _ = near_cache._HEAD.unpack_from(site.cache.entries[found.handle.encode()])
+    remaining: float = expires - site.cache.clock()
+    return remaining
+
+
+@pytest.mark.requirement("B-21")
+@pytest.mark.parametrize(
+    ("now", "command", "most"), [(LATER, "PERSIST", 1830), (LATER, "EXPIRE", 60), (-30, "PERSIST", 30)]
+)
+async def test_it_stays_for_its_time_alone(site: Site, now: float, command: str, most: int) -> None:
+    """No longer than the idle timeout, its record or its latest end, whichever comes first."""
+    found = await due(site)
+    site.now = now if now > 0 else found.session.ends + now
+
+    async def meanwhile() -> None:
+        more = ["60"] if command == "EXPIRE" else []
+        assert "1" == site.redis.cli(command, f"bff:session:{found.session.key}", *more)
+        await site.told()
+
+    site.store.after_note(meanwhile)
+    await site.sessions.slide(found)
+    assert 0 < left(site, found) <= most
+
+
+async def test_it_is_read_twice_at_most(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session that is written all the time is left to the next call, and its note is over."""
+    found = await due(site)
+    ask, asked = site.store.ask, Mock()
+
+    def disturbed(key: str, then: Told[LoadedValues], *, timed: bool) -> None:
+        def answered(loaded: LoadedValues | Exception) -> None:
+            if asked.call_count < 10:
+                site.cache.changed(key)
+            then(loaded)
+
+        asked()
+        ask(key, answered, timed=timed)
+
+    monkeypatch.setattr(site.store, "ask", disturbed)
+    await site.sessions.slide(found)
+    assert (2, None) == (asked.call_count, site.near(found))
+    assert set() == site.sessions._uses.under_way
 
 
 async def test_a_server_key_that_goes_meanwhile(site: Site) -> None:
