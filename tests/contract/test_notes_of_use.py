@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from structlog.testing import capture_logs
@@ -221,6 +222,28 @@ async def test_a_note_that_fails_beside_a_call(site: Site) -> None:
         await until(lambda: not site.sessions._uses.under_way)
     assert [found.session.id] == [line["session"] for line in lines if line["event"] == "slide_failed"]
     assert 0 == len(site.cache)
+
+
+@pytest.mark.parametrize("refused", [True, False])
+async def test_a_note_that_fails_is_a_failure_of_redis(site: Site, *, refused: bool) -> None:
+    """It is counted and told of as such, and the session, if it lives, is noted by its next call."""
+    found = await due(site)
+    packed = cached(site, found)
+    site.store.failures = failures = Mock()
+    errors = site.metrics._store_errors._value
+    before = errors.get()
+    if refused:
+        site.redis.cli("CONFIG", "SET", "maxmemory", "1")
+    else:
+        site.redis.stop()
+    assert packed is credentials_of(site).quiet(packed)
+    await until(lambda: not site.sessions._uses.under_way)
+    assert (1, before + 1) == (failures.tell.call_count, errors.get())
+    if refused:
+        site.redis.cli("CONFIG", "SET", "maxmemory", "0")
+        assert packed is credentials_of(site).quiet(packed)
+        await until(lambda: not site.sessions._uses.under_way)
+        assert LATER == seen_in_redis(site, found)
 
 
 @pytest.mark.requirement("T-04")
