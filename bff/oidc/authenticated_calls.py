@@ -3,6 +3,8 @@
 Rule 1: only `invalid_client` and a refused proof of possession are reasons to send a form again: client and
 proof are looked at before a grant is (RFC 6749 3.2.1, RFC 9449 8), so that nothing was spent.
 Rule 2: each means is tried once for a call; where all are refused, a newer one is asked for once.
+Rule 3: a success, and a refusal of what is looked at behind the client, say that the provider knows a means.
+A failure (429, 5xx) may come from a server that has looked at nothing: the former means serves on.
 """
 
 from collections.abc import Callable
@@ -17,6 +19,9 @@ from bff.oidc.metadata import Metadata
 from bff.oidc.provider_proofs import ProviderProofs
 from bff.oidc.requests import Client, Form
 from bff.oidc.token_errors import parse_error_code
+
+_OK = range(200, 300)
+_BEHIND_THE_CLIENT = frozenset({"invalid_grant", "invalid_scope", "invalid_target", "unauthorized_client"})
 
 _log = get_logger("bff.oidc")
 
@@ -78,8 +83,10 @@ class AuthenticatedCalls:
             elif self._proofs.to_repeat(url, answer, proof) and not proven:
                 proven = True
                 continue
-            if parse_error_code(document) != "invalid_client":
-                self._accepted(means, tried)
+            code = parse_error_code(document)
+            if code != "invalid_client":
+                if answer.status in _OK or code in _BEHIND_THE_CLIENT:
+                    self._accepted(means, tried)
                 return Answered(answer, document, client, filled)
             tried.append(means)
             other = self._untried(tried) or (self._untried(tried) if self.ask() else None)

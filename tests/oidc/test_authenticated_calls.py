@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -47,6 +48,7 @@ class Provider:
         self.accepts = {"one"}
         self.tried: list[str] = []
         self.refuses: dict[str, str] | None = None
+        self.fails: int | None = None
         self.meanwhile: list[Callable[[], None]] = []  # each is done while one request is answered
 
     def answer(self, request: httpx.Request) -> httpx.Response:
@@ -55,6 +57,8 @@ class Provider:
         self.tried.append(secret)
         if self.meanwhile:
             self.meanwhile.pop()()
+        if self.fails is not None:
+            return httpx.Response(self.fails, json=self.refuses)
         if self.refuses is not None:
             return httpx.Response(400, json=self.refuses)
         if secret not in self.accepts:
@@ -115,6 +119,37 @@ async def test_a_call_that_began_before_the_change(client: OidcClient, provider:
     assert ["one"] == provider.take()
     assert await refreshes(client)
     assert ["two", "one"] == provider.take()
+
+
+@pytest.mark.parametrize("status", [302, 400, 429, 500, 502, 503, 504])
+@pytest.mark.parametrize("said", [None, {"error": "temporarily_unavailable"}])
+async def test_a_failure_says_nothing_about_a_secret(
+    client: OidcClient, provider: Provider, status: int, said: dict[str, str] | None
+) -> None:
+    """An outage between the change here and the one at the provider: the former secret serves on."""
+    client.authenticate_by(settings("two"))
+    provider.fails, provider.refuses = status, said
+    with pytest.raises(ProviderUnavailableError):
+        await refreshes(client)
+    assert ["two"] == provider.take()
+    provider.fails = provider.refuses = None
+    assert await refreshes(client)
+    assert ["two", "one"] == provider.take()
+
+
+@pytest.mark.parametrize("error", ["invalid_grant", "unauthorized_client", "invalid_scope", "invalid_target"])
+async def test_a_refusal_behind_the_client_says_that_it_is_known(
+    client: OidcClient, provider: Provider, error: str
+) -> None:
+    """The provider looks at the client first."""
+    client.authenticate_by(settings("two"))
+    provider.refuses = {"error": error}
+    with suppress(ProviderUnavailableError):
+        await refreshes(client)
+    provider.refuses = None
+    with pytest.raises(ProviderUnavailableError):
+        await refreshes(client)
+    assert ["two", "two"] == provider.take()
 
 
 async def test_there_first(client: OidcClient, provider: Provider) -> None:
