@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from bff.errors import StoreUnavailableError
+from bff.session import near_cache
 from bff.session.batches import Told
 from bff.session.cached_session import CachedSession
 from bff.session.hash_read import LoadedValues, WrongTypeError
@@ -53,6 +54,30 @@ async def test_a_session_whose_time_is_up_is_not_found(site: Site, sessions: Ses
     site.now = found.session.ends
     assert await read(sessions, found) is None
     assert 0 == len(site.cache)
+
+
+@pytest.mark.requirement("B-21")
+async def test_a_session_of_a_provider_that_was_removed_is_not_found(site: Site, sessions: Sessions) -> None:
+    """It is `find`'s to end."""
+    found = await site.signed_in()
+    sessions._reader._providers = {"other"}
+    assert await read(sessions, found) is None
+    assert 0 == len(site.cache)
+    sessions._reader._providers = {"other", found.session.provider}
+    assert await read(sessions, found) is not None
+
+
+@pytest.mark.requirement("B-21")
+async def test_a_session_is_kept_no_longer_than_its_record(site: Site) -> None:
+    """Nor than its own time, where the record has none."""
+    for command, most in (["EXPIRE", "60"], 60), (["PERSIST"], 1830):
+        found = await site.signed_in()
+        name = f"bff:session:{found.session.key}"
+        assert "1" == site.redis.cli(command[0], name, *command[1:])
+        await site.told()
+        assert await read(site.sessions, found) is not None
+        expires, _ = near_cache._HEAD.unpack_from(site.cache.entries[found.handle.encode()])
+        assert 0 < expires - site.cache.clock() <= most
 
 
 async def test_a_question_that_was_not_answered_finds_nothing(
