@@ -224,7 +224,7 @@ class InvalidationFeed:
             self._now_following()
 
     def _tell(self, keys: Sequence[str] | None) -> None:
-        """Tells the listeners of one push; each process has one for each write of any session."""
+        """Passes one push on to the listeners; each process gets one for each write of any session."""
         names: Sequence[str | None] = [None]
         if keys is not None:
             prefix = self._prefix

@@ -95,7 +95,7 @@ class UseWrites:
             then(unavailable(answer))
 
     def _tell(self) -> None:
-        """Tells of those that were done in the last turn of the loop, and marks their sessions' ends."""
+        """Calls back for the writes of the last turn of the loop, and marks their sessions' ends."""
         done, self._done = self._done, []
         for use, then in done:
             self._batches.run(*self._endings.marking(use.key, use.ttl, use.by, use.sub), self._over)
