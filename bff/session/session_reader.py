@@ -62,8 +62,11 @@ class SessionReader:
 
     def keep(self, reading: Reading, handle: str, session: Session, loaded: Loaded) -> None:
         """Keeps a session that was read, for as long as it lives if nobody uses it."""
+        packed = self._packed(handle, session, values_of(loaded.fields))
         left = last_moment(session, self._settings) - self._clock()
-        _keep(reading, self._packed(handle, session, values_of(loaded.fields)), left, loaded.lifetime)
+        reading.keep(
+            packed.value, packed.entry, left if loaded.lifetime is None else min(left, loaded.lifetime)
+        )
 
     def _packed(self, handle: str, session: CallSession, values: Values) -> CachedSession:
         good = good_until(session, self._refresh)
@@ -117,11 +120,6 @@ class SessionReader:
             return None
         if self._providers is not None and provider not in self._providers:
             return None
-        if reading is not None:  # `_keep`, a call less
+        if reading is not None:
             reading.keep(packed.value, packed.entry, left if lifetime is None else min(left, lifetime))
         return packed
-
-
-def _keep(reading: Reading, packed: CachedSession, left: float, lifetime: float | None) -> None:
-    """Keeps a session that lives so many seconds if nobody uses it, or for the `lifetime` of its record."""
-    reading.keep(packed.value, packed.entry, left if lifetime is None else min(left, lifetime))
