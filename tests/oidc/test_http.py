@@ -152,7 +152,8 @@ async def test_a_provider_that_is_not_there_was_never_sent_anything() -> None:
 
 async def test_a_dripping_answer_ends_in_time() -> None:
     """The limit holds for the whole answer, not for each byte of it."""
-    async with scripted(ok(b"x" * 10_000)) as provider, wire(seconds=0.3) as made:
+    async with scripted(ok(b"x" * 10_000)) as provider, wire(seconds=2) as made:
+        assert 200 == (await made.get(provider.base)).status  # connected: the limit is the answer's alone
         provider.drip = 0.01
         with pytest.raises(AnswerLostError):
             await made.post(provider.base, FORM)
@@ -247,8 +248,8 @@ async def test_the_last_look_is_when_the_connection_stands() -> None:
 
 async def test_a_call_can_be_given_more_patience_than_others() -> None:
     """An answer that nobody waits for may be the only copy of the next tokens."""
-    async with scripted(ok(b"x" * 10)) as provider, wire(seconds=0.1) as made:
-        provider.drip = 0.01
+    async with scripted(ok(b"x" * 10)) as provider, wire(seconds=0.5) as made:
+        provider.drip = 0.1
         assert 200 == (await made.post(provider.base, FORM, Sending(patience=5.0))).status
         with pytest.raises(AnswerLostError):
             await made.post(provider.base, FORM)
@@ -350,7 +351,7 @@ def test_a_provider_that_accepts_and_resets_is_a_provider_out_of_reach() -> None
 @pytest.mark.requirement("T-17")
 async def test_an_answer_that_is_late_is_told_apart_from_one_that_is_lost() -> None:
     """The provider may be at it yet: a broken connection is another thing."""
-    async with scripted(ok(b"x" * 10_000)) as provider, wire(seconds=0.3) as made:
+    async with scripted(ok(b"x" * 10_000)) as provider, wire(seconds=2) as made:
         provider.drip = 0.01
         with pytest.raises(AnswerLateError):
             await made.post(provider.base, FORM)
