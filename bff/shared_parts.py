@@ -56,13 +56,18 @@ class SharedParts:
         self.telemetry = telemetry_of(settings.telemetry, os.environ, self.metrics, place)
         self.spans = self.telemetry.spans
         self.store = new_store(settings.redis, self.metrics, self.spans)
-        self.feed = InvalidationFeed(settings.redis, prefix=self.store.watched, topology=self.store.topology)
+        self.feed = InvalidationFeed(
+            settings.redis,
+            prefix=self.store.watched,
+            notes=self.store.watched_notes,
+            topology=self.store.topology,
+        )
         self.feed.subscribe(self.store.renewal)
         self.metrics.change_feed_trusted.set_function(lambda: self.feed.trusted)
         self._limits: dict[str, RateLimits] = {}
         self._limits_timeout = settings.limits.timeout
         self.silent = VanishedSessions(endings=self.store.endings, metrics=self.metrics, ended=self.ended)
-        self.feed.subscribe(self.silent)
+        self.feed.subscribe(self.silent, to_notes=False)  # an ending is a deletion; notes expire later
         self.live_count = LiveCount(self.store.inventory, lambda: self.silent.leads, self.metrics.sessions)
         self.pools = Pools()
         self.proofs = ProofSource(clock)

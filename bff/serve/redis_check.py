@@ -119,13 +119,14 @@ async def _clock(client: Redis, target: str) -> list[Check]:
 
 async def _changes(settings: RedisSettings, target: str, address: tuple[str, int] | None) -> list[Check]:
     """Asks for what the feed of changes needs; nothing is to be told where it has all."""
-    name, prefix = "redis changes", f"{settings.prefix}:session:"
+    name, prefix = "redis changes", settings.prefix
+    watched = ("PREFIX", f"{prefix}:session:", "PREFIX", f"{prefix}:ended:")
     connection = new_connection(settings, address)
     refused: list[str] = []
     try:
         async with asyncio.timeout(settings.timeout):
             await connect(connection)
-            for words in (("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", prefix), ("ROLE",), _INFO):
+            for words in (("CLIENT", "TRACKING", "ON", "BCAST", *watched), ("ROLE",), _INFO):
                 await connection.send_command(*words)
                 try:
                     await connection.read_response()

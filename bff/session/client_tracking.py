@@ -125,7 +125,7 @@ class Tracking:
     Args:
         connection: not open yet.
         question: asked every `every` seconds.
-        prefix: what the names of the watched keys begin with.
+        prefixes: what the names of the watched keys begin with; none begins with another one.
         patience: seconds that an answer may take.
         clock: steady seconds.
         tell: takes the names of keys that have changed, of each push; None: any may have.
@@ -138,7 +138,7 @@ class Tracking:
         connection: AbstractConnection,
         question: Question,
         *,
-        prefix: str,
+        prefixes: Sequence[str],
         patience: float,
         every: float,
         clock: Callable[[], float],
@@ -148,7 +148,7 @@ class Tracking:
     ) -> None:
         self._question = question
         self._connection = connection
-        self._prefix = prefix
+        self._prefixes = prefixes
         self._patience = patience
         self._every = every
         self._clock = clock
@@ -170,7 +170,8 @@ class Tracking:
         async with asyncio.timeout(self._patience):
             await connect(self._connection)
             self._replies = Replies(self._connection, self._came, self._ended)
-            if await self._ask("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", self._prefix) != "OK":
+            watched = [word for prefix in self._prefixes for word in ("PREFIX", prefix)]
+            if await self._ask("CLIENT", "TRACKING", "ON", "BCAST", *watched) != "OK":
                 raise FeedBrokenError("tracking was answered oddly")
         self._tell(None)
         while True:

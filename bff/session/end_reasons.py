@@ -1,19 +1,23 @@
 """Notes that outlive a session: why it was ended, how long it would have lived, and whose it was.
 
-    <prefix>:ended:<key>                 why a session was ended, kept for an hour or the idle timeout
+    <prefix>:ended:<key>                 why a session was ended, kept for an hour, or for more than the idle
+                                         timeout
     <prefix>:until:<16 of the key>       the mark: the limit on its time, and its `sub`; as long as the
                                          session, and an hour more
     <prefix>:auditor                     the process that tells of the endings that nobody else tells of
 
 Rule 1: the reason of an end is there before the session goes. A record that stands beside the note of its end
-is no session: somebody put it back (`note_of`).
-Rule 2: an end that is bound to a version says which, and is about no later one.
+is no session: somebody put it back, or the deletion failed (`note_of`). So the note is kept for longer than
+any record that it is about can live, and the feed tells of it as of a deletion (`invalidation_feed.py`).
+Rule 2: an end that is bound to a version says which, and is about no later one. The note of an end that came
+too late is taken back by its writer; another note stays, which is somebody else's end.
 Rule 3: only the reason given to a page and the audit log depends on the mark. By Redis' own clock: while the
 mark has more than its hour left, a session that is gone was deleted before its time.
 Rule 4: an ending is told to the audit log by the process that ended the session, and then the mark goes; any
 other (`redis-cli DEL`, expiry, eviction, a process that died over it) by the first to write so into the mark.
 """
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,6 +30,7 @@ from redis.exceptions import RedisError, ResponseError
 from bff.session import lua_scripts
 from bff.session.cluster.client import ClusterClient, masters_of
 from bff.session.keyed_script import KeyedScript
+from bff.session.lifetime import CLOCKS_APART
 from bff.session.model import EndReason
 from bff.session.redis_errors import Translated
 
@@ -33,6 +38,7 @@ ENDED_SECONDS: Final = 3600.0
 _UNTIL_LENGTH = 16  # characters of the key: a million sessions need 8 MB less than with all of it
 _SET = b"*5\r\n$3\r\nSET\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n$2\r\nPX\r\n$%d\r\n%b\r\n"
 _AT_ONCE = 500  # names that one SCAN looks at
+_LATE_USES = 3 * CLOCKS_APART  # seconds: the tolerance of an idle end, clocks apart, a use noted meanwhile
 _LATE = 2000  # milliseconds by which the mark may have been written after the record
 _BY = {EndReason.IDLE: "1", EndReason.MAX_LIFETIME: "2"}
 _WHY = {value: reason for reason, value in _BY.items()}
@@ -99,10 +105,9 @@ class Endings:
     async def note(self, key: str, reason: EndReason, *, version: int | None, kept: float) -> bool:
         """Notes why a session ends, at `version` at the latest where given; an earlier note stays.
 
-        It is needed for `kept` seconds: a record that is put back later has no idle time left.
+        `kept` is the idle timeout: a record that stands there, or is put back, has no idle time left later.
         """
-        value = reason.value if version is None else f"{reason} {version}"
-        seconds = round(max(ENDED_SECONDS, kept))
+        value, seconds = _written(reason, version), _note_seconds(kept)
         async with self._translated():
             if await self._redis.set(self.name(key), value, ex=seconds, nx=True):
                 return True
@@ -114,7 +119,7 @@ class Endings:
 
     async def note_all(self, keys: Collection[str], reason: EndReason, *, kept: float) -> None:
         """Notes why sessions end, of whatever version, in one round trip for all of them."""
-        seconds = round(max(ENDED_SECONDS, kept))
+        seconds = _note_seconds(kept)
         async with self._translated():
             pipe = self._redis.pipeline(transaction=False)
             for key in keys:
@@ -132,10 +137,10 @@ class Endings:
                     return note_of(text_of(await self._redis.get(name)), 0)
         return None
 
-    async def forget(self, key: str) -> None:
-        """Takes a note back: the session lives."""
+    async def forget(self, key: str, reason: EndReason, *, version: int) -> None:
+        """Takes this note back: the session lives. Another one stays: somebody else has ended the session."""
         async with self._translated():
-            await self._redis.delete(self.name(key))
+            await self._release(keys=[self.name(key)], args=[_written(reason, version)])
 
     async def lives_until(self, key: str, milliseconds: int, by: EndReason, sub: str) -> None:
         """Marks how long a session has, and by which limit. A failure costs it nothing but the reason."""
@@ -241,6 +246,16 @@ class Endings:
     @property
     def _auditor(self) -> str:
         return f"{self._prefix}:auditor"
+
+
+def _written(reason: EndReason, version: int | None) -> str:
+    """Returns a note as it is written."""
+    return reason.value if version is None else f"{reason} {version}"
+
+
+def _note_seconds(idle_timeout: float) -> int:
+    """Returns how long a note is kept."""
+    return math.ceil(max(ENDED_SECONDS, idle_timeout + _LATE_USES))
 
 
 def _trace(note: Any, mark: Any, left: Any) -> Trace:

@@ -14,7 +14,9 @@ Rule 4: under Sentinel the server is followed for as long as it is the one that 
 Rule 5: in a cluster every master is followed, and all of them are lost together: where one falls silent, or
 names other masters, all is begun anew with those that most servers name. A key is told of by whichever
 master has it, so that slots may move among those that are followed.
-Rule 6: without tracking (Redis before 6, an imitation, an account that may not) the feed says so once, and
+Rule 6: the note of an end (`end_reasons.py`) is told as a change of its session: a record that stands beside
+it is no session, and its deletion may never come, where Redis or the process is lost in between.
+Rule 7: without tracking (Redis before 6, an imitation, an account that may not) the feed says so once, and
 is never trusted; the proxy works without it.
 """
 
@@ -26,7 +28,7 @@ import time
 import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError, ResponseError
@@ -72,12 +74,25 @@ class Listener(Protocol):
         ...
 
 
+class _Subscription(NamedTuple):
+    """A subscription to every change.
+
+    Attributes:
+        listener: returns the listener; None where that is gone.
+        to_notes: the notes of ends are told, too.
+    """
+
+    listener: Callable[[], Listener | None]
+    to_notes: bool
+
+
 class InvalidationFeed:
     """Follows the servers that hold the sessions, as a task of its own, from `start` to `aclose`.
 
     Args:
         settings: where Redis is.
-        prefix: what the names of the watched keys begin with; listeners get what follows it.
+        prefix: what the names of the sessions begin with; listeners get the key that follows it.
+        notes: what the names of the notes of their ends begin with, before that key.
         clock: steady seconds, see `steady_now`.
         topology: the store's own, where that is a cluster.
 
@@ -91,15 +106,16 @@ class InvalidationFeed:
         settings: RedisSettings,
         *,
         prefix: str,
+        notes: str,
         clock: Callable[[], float] = steady_now,
         topology: Topology | None = None,
     ) -> None:
         self._topology = topology
         self._settings = settings
-        self._prefix = prefix
+        self._prefix, self._notes = prefix, notes
         self._clock = clock
         self._patience = min(settings.timeout, LEASE)
-        self._listeners: list[Callable[[], Listener | None]] = []
+        self._subscriptions: list[_Subscription] = []
         self._by_key: dict[str, list[Listener]] = {}
         self._tasks = Tasks()
         self.trusted_until = self.current_until = -math.inf
@@ -122,14 +138,14 @@ class InvalidationFeed:
             return True
         return False
 
-    def subscribe(self, listener: Listener) -> None:
-        """Subscribes this listener to every change from now on."""
-        self._listeners.append(lambda: listener)
+    def subscribe(self, listener: Listener, *, to_notes: bool = True) -> None:
+        """Subscribes this listener to every change from now on, and to the notes of ends if `to_notes`."""
+        self._subscriptions.append(_Subscription(lambda: listener, to_notes))
 
     def release(self, listener: Listener) -> None:
         """Subscribes a listener to changes for as long as anybody else still uses it."""
         self.unsubscribe(listener)
-        self._listeners.append(weakref.ref(listener))
+        self._subscriptions.append(_Subscription(weakref.ref(listener), to_notes=True))
 
     def follow(self, key: str, listener: Listener) -> None:
         """Subscribes this listener to one session, and to all at once, until `leave`; behind the others."""
@@ -144,7 +160,7 @@ class InvalidationFeed:
 
     def unsubscribe(self, listener: Listener) -> None:
         """Ends its subscription."""
-        self._listeners = [each for each in self._listeners if each() is not listener]
+        self._subscriptions = [each for each in self._subscriptions if each.listener() is not listener]
 
     async def start(self) -> None:
         """Begins to follow; trust comes a moment later, with the first answer."""
@@ -208,7 +224,7 @@ class InvalidationFeed:
         return Tracking(
             connection,
             question,
-            prefix=self._prefix,
+            prefixes=(self._prefix, self._notes),
             patience=self._patience,
             every=_ASK_EVERY,
             clock=self._clock,
@@ -226,19 +242,23 @@ class InvalidationFeed:
     def _tell(self, keys: Sequence[str] | None) -> None:
         """Passes one push on to the listeners; each process gets one for each write of any session."""
         names: Sequence[str | None] = [None]
+        noted: Sequence[str] = ()
         if keys is not None:
             prefix = self._prefix
             start = len(prefix)
             names = [name[start:] for name in keys if name.startswith(prefix)]
-        followers = self._followers(names) if self._by_key else ()
+            if len(names) < len(keys):
+                noted = self._noted(keys)
+        both = [*names, *noted] if noted else names
+        followers = self._followers(both) if self._by_key else ()
         failed: Exception | None = None
-        for each in tuple(self._listeners):
-            listener = each()
+        for each in tuple(self._subscriptions):
+            listener = each.listener()
             if listener is None:
-                self._listeners.remove(each)
+                self._subscriptions.remove(each)
                 continue
             changed = listener.changed
-            for name in names:
+            for name in both if each.to_notes else names:
                 try:
                     changed(name)
                 except Exception as failure:  # noqa: BLE001 - it may hold on to what is gone: trust ends, for all
@@ -251,6 +271,11 @@ class InvalidationFeed:
         if failed is not None:
             _log.error("listener_failed", exc_info=failed)
             raise FeedBrokenError("a listener failed")
+
+    def _noted(self, keys: Sequence[str]) -> list[str]:
+        """Returns the sessions whose notes are among these; a note of a user or sign-in has two parts."""
+        start = len(self._notes)
+        return [name[start:] for name in keys if name.startswith(self._notes) and ":" not in name[start:]]
 
     def _followers(self, names: Sequence[str | None]) -> list[tuple[Listener, str | None]]:
         """Returns those who follow these sessions, or, where None is named, any."""

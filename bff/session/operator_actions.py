@@ -57,7 +57,7 @@ class OperatorActions:
         store: where they are.
         providers: the names of the providers that users sign in at.
         claims: the readable claims (`session.readable_claims`).
-        kept: for how many seconds a record that is put back could be taken for a session.
+        kept: the idle timeout.
         clock: seconds since the epoch.
         rest: how long to pause after each part of long work, as a multiple of the time that it took: so that
             live traffic has Redis and the processors to itself in between.

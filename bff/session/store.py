@@ -40,7 +40,7 @@ from bff.observe.metrics import Metrics
 from bff.session import lua_scripts
 from bff.session.batches import Told
 from bff.session.cluster.topology import Topology
-from bff.session.end_reasons import ENDED_SECONDS, Endings
+from bff.session.end_reasons import Endings
 from bff.session.hash_read import Loaded, LoadedValues, SessionReads, WrongTypeError, unavailable
 from bff.session.inventory import Inventory
 from bff.session.keyed_script import KeyedScript
@@ -108,6 +108,11 @@ class SessionStore:
     def watched(self) -> str:
         """The beginning of the sessions' names in Redis; the session's key follows."""
         return self._session("")
+
+    @property
+    def watched_notes(self) -> str:
+        """The beginning of the names of the notes of their ends, likewise."""
+        return self.endings.name("")
 
     # Reading
 
@@ -235,12 +240,13 @@ class SessionStore:
         await self.endings.lives_until(session.key, ttl, ends_by(session.ends, ttl, now), session.sub)
 
     async def end(
-        self, session: Session, reason: EndReason, *, fence: Fence = None, kept: float = ENDED_SECONDS
+        self, session: Session, reason: EndReason, *, fence: Fence = None, kept: float = 0.0
     ) -> bool:
         """Deletes a session, the reason first; an earlier one stays. True if this call deleted it.
 
-        With a `fence` it does so only while that is still the session's. `kept` is for how many seconds
-        a record of it could still be taken for a session, were it put back.
+        With a `fence` it does so only while that is still the session's. `kept` is the idle timeout.
+        After `StoreUnavailableError` it may have ended, or not; once its reason was written it has for every
+        process, though its record may stand. It may be repeated.
         """
         if fence is not None:
             return await self._end_fenced(session, reason, fence, kept=kept)
@@ -248,7 +254,7 @@ class SessionStore:
         return session.key in await self.end_many({session.key: whose}, reason, kept=kept)
 
     async def end_many(
-        self, sessions: Mapping[str, Whose], reason: EndReason, *, kept: float = ENDED_SECONDS
+        self, sessions: Mapping[str, Whose], reason: EndReason, *, kept: float = 0.0
     ) -> set[str]:
         """Ends sessions by their keys, in four round trips for all; returns those that this call deleted.
 
@@ -281,7 +287,7 @@ class SessionStore:
             (deleted,), replicated = await self._replication.run(pipe)
             if not deleted and await self._redis.exists(self._session(key)):
                 if noted:
-                    await self.endings.forget(key)
+                    await self.endings.forget(key, reason, version=session.version)
                 return False
         if deleted and not replicated:
             _tell_of_unreplicated([key], reason)

@@ -80,18 +80,29 @@ class GatedStore(SessionStore):
 
 
 class Site:
-    """Sessions of one process, with feed and cache; the feed goes through the relay."""
+    """Sessions of one process, with feed and cache.
 
-    def __init__(self, redis: RedisServer, relay: Relay, keys: list[str], **settings: float) -> None:
+    The feed goes through the relay, all else directly, or by `port`.
+    """
+
+    def __init__(
+        self,
+        redis: RedisServer,
+        relay: Relay,
+        keys: list[str],
+        *,
+        port: int | None = None,
+        **settings: float,
+    ) -> None:
         self.redis = redis
         self.relay = relay
         self.now = NOW
         self.steps = 0.0  # of the steady clock
         self.metrics = Metrics()
-        direct = redis_settings(redis.url)
+        direct = redis_settings(redis.url if port is None else f"redis://127.0.0.1:{port}/0")
         relayed = redis_settings(f"redis://127.0.0.1:{relay.port}/0")
         self.store = GatedStore(direct, self.metrics)
-        self.changes = InvalidationFeed(relayed, prefix=self.store.watched)
+        self.changes = InvalidationFeed(relayed, prefix=self.store.watched, notes=self.store.watched_notes)
         self.cache = NearCache(
             memory=1024**2,
             feed=self.changes,

@@ -38,7 +38,9 @@ async def store_at(url: str) -> AsyncIterator[tuple[SessionStore, list[str | Non
         {"url": url, "timeout": 20, "wait_for_replicas": 1, "wait_timeout": 0.05}
     )
     store, told = SessionStore(settings, Metrics()), Told()
-    feed = InvalidationFeed(settings, prefix=store.watched, topology=store.topology)
+    feed = InvalidationFeed(
+        settings, prefix=store.watched, notes=store.watched_notes, topology=store.topology
+    )
     feed.subscribe(store.renewal)
     feed.subscribe(told)
     await feed.start()

@@ -29,7 +29,7 @@ def settings_for(url: str) -> RedisSettings:
 @asynccontextmanager
 async def followed(settings: RedisSettings) -> AsyncIterator[tuple[SessionStore, InvalidationFeed]]:
     store = SessionStore(settings, Metrics())
-    feed = InvalidationFeed(settings, prefix=store.watched)
+    feed = InvalidationFeed(settings, prefix=store.watched, notes=store.watched_notes)
     feed.subscribe(store.renewal)
     await feed.start()
     try:

@@ -61,7 +61,7 @@ async def test_both_sides_show_a_certificate(port: int, own: Certificate, server
     """Commands, reads and the feed of changes go by it; so does `bff check`."""
     settings = settings_for(port, ssl_ca_certs=server.cert, ssl_certfile=own.cert, ssl_keyfile=own.key)
     store = SessionStore(settings, Metrics())
-    feed = InvalidationFeed(settings, prefix=store.watched)
+    feed = InvalidationFeed(settings, prefix=store.watched, notes=store.watched_notes)
     await feed.start()
     assert await store.one_time.claim("code", "1", lifetime=60)
     assert None is await store.load("k")

@@ -182,7 +182,7 @@ async def test_one_odd_answer_stands_in_nobodys_way(redis_server: RedisServer) -
 async def followed(settings: RedisSettings) -> AsyncIterator[tuple[SessionStore, InvalidationFeed]]:
     """A store and its feed, which asks Sentinel again and again."""
     async with store_of(settings) as store:
-        feed = InvalidationFeed(settings, prefix=store.watched)
+        feed = InvalidationFeed(settings, prefix=store.watched, notes=store.watched_notes)
         feed.subscribe(store.renewal)
         await feed.start()
         try:

@@ -42,14 +42,14 @@ class Process:
         self.heard: list[tuple[str, str]] = []  # by an application's hook: which, and why
         self.metrics = Metrics()
         self.store = SessionStore(settings, self.metrics)
-        self.feed = InvalidationFeed(settings, prefix=self.store.watched)
+        self.feed = InvalidationFeed(settings, prefix=self.store.watched, notes=self.store.watched_notes)
         self.silent = VanishedSessions(
             endings=self.store.endings,
             metrics=self.metrics,
             clock=lambda: 1000 + self.ahead,
             ended=self.hears,
         )
-        self.feed.subscribe(self.silent)
+        self.feed.subscribe(self.silent, to_notes=False)
         self.sessions = self.with_settings()
 
     def with_settings(self, **settings: Any) -> Sessions:

@@ -49,3 +49,25 @@ async def test_one_line_of_three_processes(fleet: Fleet) -> None:
         line[name] for name in ("sub", "reason", "provider_revoked", "audit")
     )
     assert [1, 1] == [len(told(fleet, member)) for member in (first, second)]
+
+
+@pytest.mark.requirement("S-07", "B-22")
+async def test_a_note_that_expires_is_no_second_end(fleet: Fleet) -> None:
+    """Redis tells of that, too, an hour after an end; the auditor has looked at the end by then."""
+    first, *others = [await fleet.member(sub=sub) for sub in ("alice", "bob", "carol")]
+    assert 200 == (await fleet.call(first, 0, "POST", "/bff/logout")).status
+    for other in others:  # once an end is told of, the auditor has looked at what happened before
+        fleet.redis.cli("DEL", f"bff:session:{other.key}")
+        await until(lambda other=other: bool(told(fleet, other)))  # type: ignore[misc] # binds this turn's
+        assert 1 == len(told(fleet, first))
+        fleet.redis.cli("DEL", f"bff:ended:{first.key}")
+
+
+@pytest.mark.requirement("B-22")
+async def test_half_an_end(fleet: Fleet) -> None:
+    """The note of an end without a deletion ends the session at once in all processes that remember it."""
+    member = await fleet.member()
+    assert [200] * 3 == [(await fleet.call(member, worker)).status for worker in range(3)]
+    fleet.redis.cli("SET", f"bff:ended:{member.key}", "logout")
+    assert [401] * 3 == [(await fleet.call(member, worker)).status for worker in range(3)]
+    assert "1" == fleet.redis.cli("EXISTS", f"bff:session:{member.key}")

@@ -174,7 +174,11 @@ class Process:
         self.metrics, self.tasks = Metrics(), Tasks()
         redis = redis_settings(harness.redis.url)
         self.store = SessionStore(redis, self.metrics)
-        self.changes = InvalidationFeed(redis, prefix=self.store.watched) if feed else None
+        self.changes = (
+            InvalidationFeed(redis, prefix=self.store.watched, notes=self.store.watched_notes)
+            if feed
+            else None
+        )
         session = SessionSettings()
         self.sessions = Sessions(
             store=self.store,

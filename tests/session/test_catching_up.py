@@ -26,6 +26,7 @@ from tests.support.settings import redis_settings
 from tests.support.wait import until
 
 PREFIX = "bff:session:"
+NOTES = "bff:ended:"
 ITEM = CachedSession.of("handle", sample_session(), NOW + 60).entry
 LOOPS = pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop])
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
@@ -38,7 +39,7 @@ class Near:
 
     def __init__(self, url: str) -> None:
         self._ahead = 0.0
-        self.feed = InvalidationFeed(redis_settings(url), prefix=PREFIX, clock=self._clock)
+        self.feed = InvalidationFeed(redis_settings(url), prefix=PREFIX, notes=NOTES, clock=self._clock)
         self.cache = NearCache(memory=1024**2, feed=self.feed, counts=NearCacheCounts(), clock=self._clock)
         self.feed.subscribe(self.cache)
         self._sessions = NearSessions(self.cache, "bff")
@@ -182,7 +183,7 @@ async def test_an_end_that_is_read_ends_trust_at_once(redis_server: RedisServer)
 
 async def test_the_other_servers_bring_no_trust_back() -> None:
     """Once a cluster's server is lost, the answers of those that are still followed count for nothing."""
-    feed = InvalidationFeed(redis_settings("redis://127.0.0.1:1/0"), prefix=PREFIX)
+    feed = InvalidationFeed(redis_settings("redis://127.0.0.1:1/0"), prefix=PREFIX, notes=NOTES)
     feed._vouched = {0: steady_now(), 1: steady_now()}
     feed._vouch(0, steady_now())
     assert feed.trusted

@@ -58,7 +58,7 @@ async def follow(
         tracking = Tracking(
             connection,
             kind(connection),
-            prefix="bff:session:",
+            prefixes=["bff:session:", "bff:ended:"],
             patience=PATIENCE,
             every=every,
             clock=time.monotonic,

@@ -19,6 +19,7 @@ from tests.support.settings import PATIENCE, redis_settings
 from tests.support.wait import until
 
 PREFIX = "bff:session:"
+NOTES = "bff:ended:"
 
 
 class Subscription:
@@ -40,7 +41,9 @@ class Feed:
     def __init__(self, url: str, timeout: float = PATIENCE) -> None:
         self.ahead = 0.0
         settings = redis_settings(url, timeout=timeout)
-        self.changes = InvalidationFeed(settings, prefix=PREFIX, clock=lambda: steady_now() + self.ahead)
+        self.changes = InvalidationFeed(
+            settings, prefix=PREFIX, notes=NOTES, clock=lambda: steady_now() + self.ahead
+        )
         self.ear = Subscription()
         self.changes.subscribe(self.ear)
 
@@ -85,7 +88,7 @@ async def test_every_change_is_told(follow: Follow, redis_server: RedisServer) -
     with redis_server.client() as client:
         client.hset("bff:session:written", "a", "b")
         await feed.hears("written")
-        client.hset("bff:ended:other", "a", "b")
+        client.hset("bff:user:other", "a", "b")
         client.pexpire("bff:session:written", 60_000)
         await until(lambda: feed.ear.heard.count("written") == 2)
         client.pexpire("bff:session:written", 1)  # both in one word, where it ends before that is said
@@ -285,7 +288,7 @@ async def test_a_deaf_listener(follow: Follow, redis_server: RedisServer) -> Non
 
 def test_a_follower_hears_of_its_session_alone() -> None:
     """However many follow, a push costs what those of its session do; each hears once of all."""
-    feed = InvalidationFeed(RedisSettings(), prefix="bff:session:")
+    feed = InvalidationFeed(RedisSettings(), prefix=PREFIX, notes=NOTES)
     one, other = Subscription(), Subscription()
     for key, listener in (("x", one), ("y", one), ("x", other)):
         feed.follow(key, listener)
@@ -329,3 +332,21 @@ async def test_an_outage_is_told_once_for_each_of_its_problems(follow: Follow) -
             await until(lambda: connections > 4)
     told = [line["detail"] for line in logs if line["event"] == "changes_lost"]
     assert len(told) == len(set(told)) == 2
+
+
+@pytest.mark.requirement("B-22")
+async def test_the_note_of_an_end_is_told_as_a_change(follow: Follow, redis_server: RedisServer) -> None:
+    """To those who want to know; a note about all sessions of a user names none of them."""
+    feed = await follow(redis_server.url).followed()
+    endings, one = Subscription(), Subscription()
+    feed.changes.subscribe(endings, to_notes=False)
+    feed.changes.follow("x", one)
+    with redis_server.client() as client:
+        client.set("bff:ended:main:alice", "1 logout")
+        client.set("bff:ended:x", "logout")
+        await feed.hears("x")
+        client.set("bff:session:last", "1")
+        await feed.hears("last")
+    assert [None, "x", "last"] == feed.ear.heard
+    assert ["x"] == one.heard
+    assert ["last"] == endings.heard
