@@ -31,6 +31,11 @@ def to_be_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
+def report(message: str, mistake: Exception) -> None:
+    """Has the event loop log a mistake of a function that is no task's, and whose caller goes on."""
+    asyncio.get_running_loop().call_exception_handler({"message": message, "exception": mistake})
+
+
 class Tasks:
     """The tasks of one process. Not thread-safe: it belongs to one event loop."""
 

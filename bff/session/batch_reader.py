@@ -33,13 +33,14 @@ from bff.session.hash_read import (
 )
 from bff.session.redis_connection import Replies, connect, new_connection
 from bff.settings.model import RedisSettings
-from bff.tasks import Tasks
+from bff.tasks import Tasks, report
 
 T = TypeVar("T")
 
 LARGEST_BATCH = 128
 """The most reads that share a round trip: answers of some 4 kB each should not pile up by the megabyte."""
 
+_MISTAKE = "a reader of Redis failed"
 _last: Callable[[Sequence[Any]], Any] = itemgetter(-1)
 
 
@@ -280,7 +281,7 @@ class BatchReader:
                 try:  # `_tell`, a call less
                     ask.then(answer)
                 except Exception as mistake:  # noqa: BLE001 - as there
-                    _report(mistake)
+                    report(_MISTAKE, mistake)
             if take() is not not_yet:
                 self._renewing = True  # as above
         except BaseException as failure:
@@ -365,12 +366,7 @@ def _tell(ask: _Ask[Any], answer: Any) -> None:
     try:
         ask.then(answer)
     except Exception as mistake:  # noqa: BLE001 - it is reported; the other answers have to be read
-        _report(mistake)
-
-
-def _report(mistake: Exception) -> None:
-    report = {"message": "a reader of Redis failed", "exception": mistake}
-    asyncio.get_running_loop().call_exception_handler(report)
+        report(_MISTAKE, mistake)
 
 
 async def _disconnect(connection: AbstractConnection) -> None:

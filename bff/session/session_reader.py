@@ -24,6 +24,7 @@ from bff.session.record import Values, fingerprint, values_of
 from bff.session.rotation_policy import good_until
 from bff.session.store import SessionStore
 from bff.settings.model import RefreshSettings, SessionSettings
+from bff.tasks import report
 
 Then = Callable[[CachedSession | None], None]
 
@@ -94,8 +95,7 @@ class SessionReader:
             try:
                 then(found)
             except Exception as mistake:  # noqa: BLE001 - it is reported, and holds nobody else up
-                report = {"message": "a reader of sessions failed", "exception": mistake}
-                asyncio.get_running_loop().call_exception_handler(report)
+                report("a reader of sessions failed", mistake)
 
     def _found(
         self, handle: str, key: str, loaded: LoadedValues, reading: Reading | None

@@ -6,6 +6,7 @@ Rule 3: the mark of the session's end (`end_reasons.py`) follows with the next b
 known to live: a mark that is prolonged behind its end would tell of another reason.
 Rule 4: a note that was done is told of a turn of the loop after its answer. Redis sends the push of a write
 before the answer to it, so that this turn reads it: whoever then reads the session is not disturbed by it.
+Rule 5: a mistake in telling of one note is reported, and spoils no other one.
 """
 
 import asyncio
@@ -20,6 +21,9 @@ from bff.session.batches import Batches
 from bff.session.end_reasons import Endings
 from bff.session.hash_read import unavailable
 from bff.session.model import EndReason
+from bff.tasks import report
+
+_MISTAKE = "a note of use failed"
 
 Written = Callable[[bool | StoreUnavailableError], None]
 """Is told if the session was there, and its use is noted, or why that is not known. It does not raise."""
@@ -98,8 +102,21 @@ class UseWrites:
         """Calls back for the writes of the last turn of the loop, and marks their sessions' ends."""
         done, self._done = self._done, []
         for use, then in done:
-            self._batches.run(*self._endings.marking(use.key, use.ttl, use.by, use.sub), self._over)
-            then(True)
+            self._mark(use)
+            try:
+                then(True)
+            except Exception as mistake:  # noqa: BLE001 - as in `_mark`
+                report(_MISTAKE, mistake)
+
+    def _mark(self, use: Use) -> None:
+        """Marks the session's end; the note is over then."""
+        try:
+            name, words = self._endings.marking(use.key, use.ttl, use.by, use.sub)
+        except Exception as mistake:  # noqa: BLE001 - it is reported, and no other note stays under way for it
+            report(_MISTAKE, mistake)
+            self._over()
+        else:
+            self._batches.run(name, words, self._over)
 
     def _over(self, _: object = None) -> None:
         self._under_way -= 1

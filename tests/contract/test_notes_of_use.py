@@ -16,6 +16,7 @@ from bff.session.cached_session import CachedSession
 from bff.session.model import EndReason, OwnToken, Refreshing
 from bff.session.record import format_device
 from bff.session.sessions import Found, NoSession
+from bff.session.use_writes import Use
 from bff.settings.model import RefreshSettings
 from tests.contract.cached import ALICE, Site, cookie
 from tests.contract.test_slides import LATER, due
@@ -273,16 +274,16 @@ async def test_a_session_that_is_gone(site: Site) -> None:
     assert site.near(found) is None
 
 
-async def crowd(site: Site) -> list[Found]:
+async def crowd(site: Site, number: int = MANY) -> list[Found]:
     """Many sessions in the cache, all of which are to be noted."""
     sessions = site.sessions
     started = [
-        await sessions.start(replace(ALICE, sub=f"u{number}"), sample_tokens(), user_agent="", address="")
-        for number in range(MANY)
+        await sessions.start(replace(ALICE, sub=f"u{at}"), sample_tokens(), user_agent="", address="")
+        for at in range(number)
     ]
     await site.told()
     await asyncio.gather(*(sessions.find(cookie(found)) for found in started))
-    await until(lambda: len(site.cache) == MANY)
+    await until(lambda: len(site.cache) == number)
     site.now = LATER
     return started
 
@@ -306,6 +307,35 @@ async def test_a_thousand_at_once(site: Site) -> None:
     assert {LATER} == {near.session.seen for found in kept if (near := site.near(found)) is not None}
     assert len(kept) == len(site.cache)
     assert {} == site.cache._readings
+
+
+@pytest.mark.parametrize("where", ["mark", "callback"])
+async def test_a_mistake_in_telling_of_one_note(
+    site: Site, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """It is reported; the other notes of the same turn are over, and so is a stop at once."""
+    started = await crowd(site, 10)
+    reported: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, report: reported.append(report["exception"]))
+    uses, broken = site.sessions._uses, started[3].session.key
+    at, attribute = (site.store.endings, "marking") if where == "mark" else (uses, "_written")
+    working: Callable[..., Any] = getattr(at, attribute)
+    mistake = KeyError("a mistake")
+
+    def mistaken(whose: Any, *more: Any) -> Any:
+        if broken in (whose, getattr(whose, "use", Use("", "", b"", 0, EndReason.IDLE)).key):
+            raise mistake
+        return working(whose, *more)
+
+    monkeypatch.setattr(at, attribute, mistaken)
+    credentials = credentials_of(site)
+    for packed in [cached(site, found) for found in started]:
+        credentials.quiet(packed)
+    left = {broken} if where == "callback" else set()
+    await until(lambda: left == uses.under_way)
+    await until(lambda: not site.store.uses._under_way)
+    assert [mistake] == reported
+    assert [LATER] * 10 == [seen_in_redis(site, found) for found in started]
 
 
 @pytest.mark.parametrize("beginning", [True, False])
