@@ -15,6 +15,7 @@ Rule 3: only the reason given to a page and the audit log depends on the mark. B
 mark has more than its hour left, a session that is gone was deleted before its time.
 Rule 4: an ending is told to the audit log by the process that ended the session, and then the mark goes; any
 other (`redis-cli DEL`, expiry, eviction, a process that died over it) by the first to write so into the mark.
+So a mark that has gone stays away: only a new session gets one, and later ones are written over it.
 """
 
 import math
@@ -36,7 +37,7 @@ from bff.session.redis_errors import Translated
 
 ENDED_SECONDS: Final = 3600.0
 _UNTIL_LENGTH = 16  # characters of the key: a million sessions need 8 MB less than with all of it
-_SET = b"*5\r\n$3\r\nSET\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n$2\r\nPX\r\n$%d\r\n%b\r\n"
+_SET = b"*6\r\n$3\r\nSET\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n$2\r\nPX\r\n$%d\r\n%b\r\n$2\r\nXX\r\n"
 _AT_ONCE = 500  # names that one SCAN looks at
 _LATE_USES = 3 * CLOCKS_APART  # seconds: the tolerance of an idle end, clocks apart, a use noted meanwhile
 _LATE = 2000  # milliseconds by which the mark may have been written after the record
@@ -142,16 +143,21 @@ class Endings:
         async with self._translated():
             await self._release(keys=[self.name(key)], args=[_written(reason, version)])
 
-    async def lives_until(self, key: str, milliseconds: int, by: EndReason, sub: str) -> None:
-        """Marks how long a session has, and by which limit. A failure costs it nothing but the reason."""
+    async def lives_until(
+        self, key: str, milliseconds: int, by: EndReason, sub: str, *, again: bool = False
+    ) -> None:
+        """Marks how long a session has, and by which limit. A failure costs it nothing but the reason.
+
+        Where it is marked `again` a mark is changed that stands there (Rule 4): none is made.
+        """
         name, mark, lifetime = self._mark_of(key, milliseconds, by, sub)
         try:
-            await self._redis.set(name, mark, px=lifetime)
+            await self._redis.set(name, mark, px=lifetime, xx=again)
         except (RedisError, OSError):
             return
 
     def marking(self, key: str, milliseconds: int, by: EndReason, sub: str) -> tuple[bytes, bytes]:
-        """Returns the name of the mark, and the command that marks the same."""
+        """Returns the name of the mark, and the command that marks the same again."""
         text, mark, lifetime = self._mark_of(key, milliseconds, by, sub)
         name, value, until = text.encode(), mark.encode(), b"%d" % lifetime
         return name, _SET % (len(name), name, len(value), value, len(until), until)

@@ -206,7 +206,7 @@ class SessionStore:
             return Write(outcome)
         before, left = outcome
         if abs(before - left) > _NOTABLE:
-            await self._lives(session, left, now)
+            await self._lives(session, left, now, again=True)
         return Write.REPLACED
 
     async def mark_refreshing(
@@ -235,9 +235,10 @@ class SessionStore:
         async with self._translated():
             return Write(await self._bind(keys=[self._session(key)], args=[device]))
 
-    async def _lives(self, session: Session, ttl: int, now: float) -> None:
+    async def _lives(self, session: Session, ttl: int, now: float, *, again: bool = False) -> None:
         """Notes how long the session has."""
-        await self.endings.lives_until(session.key, ttl, ends_by(session.ends, ttl, now), session.sub)
+        by = ends_by(session.ends, ttl, now)
+        await self.endings.lives_until(session.key, ttl, by, session.sub, again=again)
 
     async def end(
         self, session: Session, reason: EndReason, *, fence: Fence = None, kept: float = 0.0

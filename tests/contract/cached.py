@@ -82,7 +82,8 @@ class GatedStore(SessionStore):
 class Site:
     """Sessions of one process, with feed and cache.
 
-    The feed goes through the relay, all else directly, or by `port`.
+    The feed goes through the relay, or by `feed_url`; all else directly, or by `url`. The near cache has so
+    many bytes of `memory`.
     """
 
     def __init__(
@@ -91,7 +92,9 @@ class Site:
         relay: Relay,
         keys: list[str],
         *,
-        port: int | None = None,
+        url: str | None = None,
+        feed_url: str | None = None,
+        memory: int = 1024**2,
         **settings: float,
     ) -> None:
         self.redis = redis
@@ -99,12 +102,12 @@ class Site:
         self.now = NOW
         self.steps = 0.0  # of the steady clock
         self.metrics = Metrics()
-        direct = redis_settings(redis.url if port is None else f"redis://127.0.0.1:{port}/0")
-        relayed = redis_settings(f"redis://127.0.0.1:{relay.port}/0")
+        direct = redis_settings(url or redis.url)
+        relayed = redis_settings(feed_url or f"redis://127.0.0.1:{relay.port}/0")
         self.store = GatedStore(direct, self.metrics)
         self.changes = InvalidationFeed(relayed, prefix=self.store.watched, notes=self.store.watched_notes)
         self.cache = NearCache(
-            memory=1024**2,
+            memory=memory,
             feed=self.changes,
             counts=self.metrics.near_cache,
             clock=lambda: steady_now() + self.steps,

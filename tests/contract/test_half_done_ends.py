@@ -64,7 +64,8 @@ async def sites(redis_server: RedisServer, valve: FaultProxy) -> AsyncIterator[t
     """Two processes, the first of which ends sessions."""
     keys = [new_secret()]
     async with relay_to(redis_server.port) as relay:
-        pair = Site(redis_server, relay, keys, port=valve.port), Site(redis_server, relay, keys)
+        url = f"redis://127.0.0.1:{valve.port}/0"
+        pair = Site(redis_server, relay, keys, url=url), Site(redis_server, relay, keys)
         for site in pair:
             await site.start()
         yield pair
