@@ -6,9 +6,9 @@
                                          session, and an hour more
     <prefix>:auditor                     the process that tells of the endings that nobody else tells of
 
-Rule 1: the reason of an end is there before the session goes. A record that stands beside the note of its end
-is no session: somebody put it back, or the deletion failed (`note_of`). So the note is kept for longer than
-any record that it is about can live, and the feed tells of it as of a deletion (`invalidation_feed.py`).
+Rule 1: the reason of an end is there before the session goes, if Redis has room for it. A record that stands
+beside the note of its end is no session: somebody put it back, or the deletion failed (`note_of`). So the
+note is kept for longer than any record that it is about can live, and the feed tells of it as of a deletion.
 Rule 2: an end that is bound to a version says which, and is about no later one. The note of an end that came
 too late is taken back by its writer; another note stays, which is somebody else's end.
 Rule 3: only the reason given to a page and the audit log depends on the mark. By Redis' own clock: while the

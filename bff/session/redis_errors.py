@@ -86,6 +86,11 @@ def _silence(error: BaseException | None) -> Trouble:
     return Trouble(f"cannot be reached ({connection_fault(error) or type(error).__name__})", fix)
 
 
+def is_full(error: BaseException | None) -> bool:
+    """Returns True if Redis refused a command for want of memory; it takes deletions still."""
+    return isinstance(error, OutOfMemoryError) or str(error).startswith("OOM ")
+
+
 def refusal(error: ResponseError) -> str:
     """Returns the reason why Redis refused a command."""
     said = str(error)  # Redis 6.2 wraps a script's error into a message of its own
@@ -104,7 +109,7 @@ def _state(error: ResponseError) -> str | None:
 
 
 def _remedy(error: ResponseError) -> str | None:
-    if isinstance(error, OutOfMemoryError) or str(error).startswith("OOM "):
+    if is_full(error):
         return "raise maxmemory; evict nothing"
     if isinstance(error, ReadOnlyError) or str(error).startswith("READONLY "):
         return "name the primary"

@@ -26,7 +26,7 @@ Reads go by `batch_reader.py`, which joins them, and of the indexes by `session_
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from enum import Enum
 from functools import partial
@@ -51,6 +51,7 @@ from bff.session.rate_counts import RateCounts
 from bff.session.record import Record, format_marker
 from bff.session.redis_clients import connected
 from bff.session.redis_condition import Readiness, eviction_policy, tried
+from bff.session.redis_errors import is_full
 from bff.session.redis_failure_log import FailureLog
 from bff.session.redis_locks import RedisLocks
 from bff.session.replication import Replication
@@ -259,9 +260,11 @@ class SessionStore:
     ) -> set[str]:
         """Ends sessions by their keys, in four round trips for all; returns those that this call deleted.
 
+        Where Redis is full they end first, and their reason is noted if there is room then.
         Each command is on one key. After `StoreUnavailableError` some may have ended; it may be repeated.
         """
-        await self.endings.note_all(sessions, reason, kept=kept)
+        note = partial(self.endings.note_all, sessions, reason, kept=kept)
+        full = await _is_too_full(note)
         async with self._translated():
             pipe = self._redis.pipeline(transaction=False)
             for key in sessions:
@@ -270,6 +273,8 @@ class SessionStore:
         ended = {key for key, count in zip(sessions, deleted, strict=True) if count}
         if not replicated:
             _tell_of_unreplicated(ended, reason)
+        if full:
+            await _is_too_full(note)
         await self._clear_up(sessions, ended)
         return ended
 
@@ -280,7 +285,13 @@ class SessionStore:
 
     async def _end_fenced(self, session: Session, reason: EndReason, fence: Fence, *, kept: float) -> bool:
         key = session.key
-        noted = await self.endings.note(key, reason, version=session.version, kept=kept)
+        noted = False
+
+        async def note() -> None:
+            nonlocal noted
+            noted = await self.endings.note(key, reason, version=session.version, kept=kept)
+
+        full = await _is_too_full(note)
         async with self._translated():
             pipe = self._redis.pipeline(transaction=False)
             exchanged = [packed_seal(session.exchanged_seal)] if fence == "all tokens" else []
@@ -292,6 +303,8 @@ class SessionStore:
                 return False
         if deleted and not replicated:
             _tell_of_unreplicated([key], reason)
+        if full:
+            await _is_too_full(note)
         whose = {key: (session.provider, session.sub, session.sid)}
         await self._clear_up(whose, [key] if deleted else [])
         return bool(deleted == 1)
@@ -337,6 +350,17 @@ class SessionStore:
 def _tell_of_unreplicated(keys: Collection[str], reason: EndReason) -> None:
     for key in keys:
         audit("ending_not_replicated", session=key, reason=reason)
+
+
+async def _is_too_full(write: Callable[[], Awaitable[object]]) -> bool:
+    """Writes; returns True if Redis refuses that for want of memory: it takes deletions still."""
+    try:
+        await write()
+    except StoreUnavailableError as failure:
+        if not is_full(failure.__cause__):
+            raise
+        return True
+    return False
 
 
 def _flat(record: Record) -> list[str]:

@@ -49,6 +49,10 @@ async def under_a_new_id(site: Site, found: Found) -> None:
     await site.sessions.supersede("browser-1", (await site.signed_in()).session, 60)
 
 
+async def by_its_key(site: Site, found: Found) -> None:
+    await site.sessions.bulk.end_keys([found.session.key], EndReason.LOGOUT)
+
+
 ENDS = [plain, of_its_tokens, of_its_version, of_the_user, of_the_sign_in, under_a_new_id]
 
 
@@ -161,16 +165,48 @@ async def test_an_end_under_way_is_seen_before_the_deletion(
         await ending
 
 
-async def test_an_end_that_did_not_begin(sites: tuple[Site, Site], redis_server: RedisServer) -> None:
-    """Where the note itself is refused the session goes on, in memory too: its caller was told."""
+@pytest.mark.parametrize("end", [plain, of_its_tokens, of_its_version, by_its_key])
+async def test_a_full_redis_takes_ends(sites: tuple[Site, Site], redis_server: RedisServer, end: End) -> None:
+    """It refuses the note and takes the deletion: the session is over, and nobody knows why."""
+    found = await in_both(sites)
+    redis_server.cli("CONFIG", "SET", "maxmemory", "1")
+    await end(sites[0], found)
+    assert "0" == redis_server.cli("EXISTS", f"bff:session:{found.session.key}")
+    redis_server.cli("CONFIG", "SET", "maxmemory", "0")
+    assert {(Problem.SESSION_ENDED, EndReason.UNKNOWN)} == await over_everywhere(sites, found)
+
+
+@pytest.mark.parametrize("end", [plain, of_its_tokens])
+async def test_the_deletion_made_room(
+    sites: tuple[Site, Site], valve: FaultProxy, redis_server: RedisServer, end: End
+) -> None:
+    """The reason is noted behind it: the page is told, and no copy of the record is a session."""
+    found = await in_both(sites)
+    redis_server.cli("CONFIG", "SET", "maxmemory", "1")
+    trap = valve.trap(deletes)
+    async with background(end(sites[0], found)) as ending:
+        await trap.sprung.wait()
+        redis_server.cli("CONFIG", "SET", "maxmemory", "0")
+        trap.release()
+        await ending
+    assert {(Problem.SESSION_ENDED, EndReason.LOGOUT)} == await over_everywhere(sites, found)
+
+
+@pytest.mark.parametrize("end", [of_the_user, of_the_sign_in])
+async def test_a_full_redis_ends_no_sign_in_under_way(
+    sites: tuple[Site, Site], redis_server: RedisServer, end: End
+) -> None:
+    """So an end of all of a user is refused before it begins, and can be repeated."""
     found = await in_both(sites)
     redis_server.cli("CONFIG", "SET", "maxmemory", "1")
     with pytest.raises(StoreUnavailableError):
-        await plain(sites[0], found)
+        await end(sites[0], found)
     redis_server.cli("CONFIG", "SET", "maxmemory", "0")
     assert sites[1].near(found) is not None
     for site in sites:
         assert isinstance(await site.sessions.find(cookie(found)), Found)
+    await end(sites[0], found)
+    assert {(Problem.SESSION_ENDED, EndReason.LOGOUT)} == await over_everywhere(sites, found)
 
 
 @pytest.mark.requirement("T-05", "B-39")

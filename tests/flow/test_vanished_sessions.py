@@ -71,3 +71,15 @@ async def test_half_an_end(fleet: Fleet) -> None:
     fleet.redis.cli("SET", f"bff:ended:{member.key}", "logout")
     assert [401] * 3 == [(await fleet.call(member, worker)).status for worker in range(3)]
     assert "1" == fleet.redis.cli("EXISTS", f"bff:session:{member.key}")
+
+
+@pytest.mark.requirement("B-22")
+async def test_a_sign_out_while_redis_is_full(fleet: Fleet) -> None:
+    """It takes no write, and deletions: the session is over in all processes, and audited once."""
+    member = await fleet.member()
+    assert [200] * 3 == [(await fleet.call(member, worker)).status for worker in range(3)]
+    fleet.redis.cli("CONFIG", "SET", "maxmemory", "1")
+    assert 200 == (await fleet.call(member, 0, "POST", "/bff/logout")).status
+    assert "0" == fleet.redis.cli("EXISTS", f"bff:session:{member.key}")
+    assert [401] * 3 == [(await fleet.call(member, worker)).status for worker in range(3)]
+    assert ["logout"] == [line["reason"] for line in told(fleet, member)]
