@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
-from bff.policy.client_address import client_address, is_trusted
+from bff.policy.client_address import MOST_HOPS, client_address, is_trusted
+from bff.policy.forwarded_fields import IPV4_LINES, client_lines
 
 _MOST_PEERS = 1024  # that are kept: with trusted proxies, those
 _LONGEST_ENTRY = 48  # characters of a proxy's entry in `X-Forwarded-For` that is kept
+_LONGEST_CHAIN = 128  # characters of several entries
+_IPV4_OCTETS, _OCTETS = 4, frozenset(b"%d" % octet for octet in range(256))  # each in its one spelling
 
 
 class ClientAddressCache:
@@ -21,6 +24,7 @@ class ClientAddressCache:
         self._trusted = trusted_proxies
         self._peers: dict[str, tuple[str, bool]] = {}  # the address of each, and its being trusted
         self._proxies: set[bytes] = set()  # trusted ones, as they are named in entries
+        self._chains: set[bytes] = {b""}  # the entries of trusted ones alone, as they stand behind a client's
 
     def client(self, peer: str, forwarded_for: Sequence[bytes]) -> str:
         """Returns the client's address; `forwarded_for` are the values of `X-Forwarded-For`."""
@@ -28,12 +32,28 @@ class ClientAddressCache:
         if not (trusted and forwarded_for):
             return address
         said = forwarded_for[0] if len(forwarded_for) == 1 else b",".join(forwarded_for)
+        if said.count(b",") >= MOST_HOPS:
+            return client_address(peer, forwarded_for, self._trusted)
         further, more, entry = said.rpartition(b",")
         while more and (entry in self._proxies or self._is_proxy(entry)):
             further, more, entry = further.rpartition(b",")
         if not more and is_canonical(address := entry.decode("latin-1")):
+            self._keep_chain(said[len(entry) + 1 :])
             return address
         return client_address(peer, forwarded_for, self._trusted)
+
+    def lines(self, peer: str, forwarded_for: Sequence[bytes]) -> bytes:
+        """Returns `client_lines` of the client: most often without a look at the proxies one by one."""
+        known = self._peers.get(peer)
+        if known is not None and known[1] and len(forwarded_for) == 1:
+            entry, _, chain = forwarded_for[0].partition(b",")
+            if chain in self._chains:
+                octets = entry.split(b".")
+                if len(octets) == _IPV4_OCTETS and _OCTETS.issuperset(octets):
+                    return IPV4_LINES % (entry, entry)
+                if is_canonical(address := entry.decode("latin-1")):
+                    return client_lines(address)
+        return client_lines(self.client(peer, forwarded_for))
 
     def _is_proxy(self, entry: bytes) -> bool:
         """Returns True if an entry, not the first, of `X-Forwarded-For` names a trusted proxy."""
@@ -43,6 +63,12 @@ class ClientAddressCache:
             self._proxies.clear()
         self._proxies.add(entry)
         return True
+
+    def _keep_chain(self, chain: bytes) -> None:
+        if len(chain) <= _LONGEST_CHAIN and chain not in self._chains:
+            if len(self._chains) >= _MOST_PEERS:
+                self._chains = {b""}
+            self._chains.add(chain)
 
     def _judge(self, peer: str) -> tuple[str, bool]:
         if len(self._peers) >= _MOST_PEERS:

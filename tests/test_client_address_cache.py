@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from bff import client_address_cache
 from bff.client_address_cache import ClientAddressCache, is_canonical
-from bff.policy.client_address import client_address
+from bff.policy.client_address import MOST_HOPS, client_address
+from bff.policy.forwarded_fields import client_lines
 
 TRUSTED = [ip_network("127.0.0.0/8"), ip_network("2001:db8::/32")]
 CACHES = {True: ClientAddressCache(TRUSTED), False: ClientAddressCache(())}
@@ -54,6 +55,7 @@ def test_an_address_is_what_the_rules_say(peer: str, said: list[bytes], trusts: 
     for _ in range(2):
         expected = client_address(peer, said, TRUSTED if trusts else ())
         assert expected == CACHES[trusts].client(peer, said)
+        assert client_lines(expected) == CACHES[trusts].lines(peer, said)
 
 
 def test_a_proxy_that_is_named_otherwise_each_time_keeps_no_place_from_others() -> None:
@@ -64,6 +66,33 @@ def test_a_proxy_that_is_named_otherwise_each_time_keeps_no_place_from_others() 
     assert "198.51.100.7" == cache.client("127.0.0.1", [b"198.51.100.7, 127.0.0.3"])
     assert b" 127.0.0.3" in cache._proxies
     assert len(cache._proxies) <= client_address_cache._MOST_PEERS
+
+
+@pytest.mark.requirement("B-17")
+@pytest.mark.parametrize("proxy", [b"::", b"127.0.0.2", b" 127.0.0.2"])
+@pytest.mark.parametrize("client", [b"198.51.100.7", b"2001:db9::7", b"198.51.100.07", b"no address"])
+def test_a_chain_of_proxies_that_is_known(proxy: bytes, client: bytes) -> None:
+    """Chains of trusted proxies, up to one too long to be read: the client is the same as without memory."""
+    trusted = [*TRUSTED, ip_network("::/128")]
+    cache = ClientAddressCache(trusted)
+    for hops in range(MOST_HOPS + 2):
+        for first in (b"198.51.100.8", client):
+            said = [b",".join([first, *[proxy] * hops])]
+            for peer in ("127.0.0.1", "203.0.113.9", "127.0.0.1"):
+                expected = client_address(peer, said, trusted)
+                assert expected == cache.client(peer, said)
+                assert client_lines(expected) == cache.lines(peer, said)
+
+
+def test_chains_are_bounded() -> None:
+    """However many ports proxies are named with, few chains are kept, and of trusted proxies alone."""
+    cache = ClientAddressCache(TRUSTED)
+    for port in range(client_address_cache._MOST_PEERS + 10):
+        cache.client("127.0.0.1", [b"198.51.100.7, 127.0.0.2:%d" % port])
+    cache.client("127.0.0.1", [b"198.51.100.7, 203.0.113.1, 127.0.0.2"])
+    assert b"" in cache._chains
+    assert len(cache._chains) <= client_address_cache._MOST_PEERS
+    assert not any(b"203" in chain for chain in cache._chains)
 
 
 @pytest.mark.requirement("B-17")

@@ -13,6 +13,9 @@ from bff.settings.model import RouteSettings
 
 _FORWARDED = b"\r\nforwarded: for="
 
+IPV4_LINES = b"x-forwarded-for: %b" + _FORWARDED + b"%b"
+"""`client_lines` of an IPv4 address, which stands in both places."""
+
 
 @dataclass(frozen=True, slots=True)
 class ForwardedFields:

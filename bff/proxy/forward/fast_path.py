@@ -20,7 +20,6 @@ from bff.credentials.credential import Anonymous, Ready, Signed
 from bff.policy.admission import Admitted, RequestHead
 from bff.policy.cookie_names import without_own
 from bff.policy.csrf import Guard
-from bff.policy.forwarded_fields import client_lines
 from bff.policy.header_rules import RequestIds
 from bff.policy.routes import Matched, RouteTable
 from bff.policy.trace_context import valid_request_id, valid_traceparent
@@ -148,10 +147,9 @@ class FastCall:
         self._client = client
         self._shared = shared = route.shared
         if request.addresses:
-            self._address = address = shared.request_ids.client(peer, request.addresses)
-            self._of_client = client_lines(address)
+            self._of_client = shared.request_ids.lines(peer, request.addresses)
         else:
-            self._address, self._of_client = shared.of_peers.get(peer) or shared.direct(peer)
+            self._of_client = shared.of_peers.get(peer) or shared.direct(peer)
         self.has_body = bool(request.body)
         self._status = 0
         clock = route.clock
@@ -159,9 +157,10 @@ class FastCall:
 
     def take_connection(self) -> bool:
         """Takes an idle connection; returns False where there is none for this client."""
-        client = self._address
         if self.ready is not None:
             client = self._session = self.ready.key
+        else:
+            client = self._shared.request_ids.client(self._peer, self._request.addresses)
         connection = self._shared.pool.acquire_nowait(client)
         if connection is None or connection.closing():
             return False

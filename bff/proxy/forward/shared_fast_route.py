@@ -43,7 +43,7 @@ class SharedRoute:
 
     Attributes:
         methods: those that fast calls may have.
-        of_peers: the address of each peer, and its `client_lines`.
+        of_peers: the `client_lines` of each peer that is a client itself.
     """
 
     __slots__ = (
@@ -76,7 +76,7 @@ class SharedRoute:
         self.head_tail = b" HTTP/1.1\r\nhost: " + route.host_header + b"\r\nx-request-id: "
         served = [method.encode("ascii") for method in _METHODS if method in settings.methods]
         self.methods = {method: Method(place) for place, method in enumerate(served)}
-        self.of_peers: dict[str, tuple[str, bytes]] = {}
+        self.of_peers: dict[str, bytes] = {}
 
     @staticmethod
     def of(
@@ -95,10 +95,9 @@ class SharedRoute:
         decided = rules.bearer, bool(rules.claims), rules.selective, rules.keep_cookies, unproved
         return pool.of((same, decided, csrf_header), lambda: SharedRoute(route, destination, ids))
 
-    def direct(self, peer: str) -> tuple[str, bytes]:
-        """Makes and keeps the address and the lines of a peer that is the client itself: its calls repeat."""
+    def direct(self, peer: str) -> bytes:
+        """Makes and keeps the lines of a peer that is the client itself: its calls repeat."""
         if len(self.of_peers) >= _MOST_PEERS:
             self.of_peers.clear()
-        address = self.request_ids.client(peer, ())
-        known = self.of_peers[peer] = address, client_lines(address)
-        return known
+        lines = self.of_peers[peer] = client_lines(self.request_ids.client(peer, ()))
+        return lines

@@ -2,8 +2,8 @@
 
 Heads differ from call to call (path, cookie, addresses, ids); most of their lines do not, and a client
 sends them in one order. `LineCache.read` takes a whole request apart by looking its lines up: blocks of them,
-each by its first line and one comparison of the others, and between the blocks (where a reverse proxy has
-put its own lines) single ones.
+each by its first line and one comparison of the others; the lines that a reverse proxy has added by one match
+(`proxy_lines.py`); and in between single ones.
 
 Rule 1: a line that could name somebody is never kept. Only fields of the names in `KEPT` are
 (`policy/header_line_kinds.py`), so a field that an application has invented is read anew each time.
@@ -47,6 +47,7 @@ _MOST_BLOCKS = 256  # of a method, beside one for each host; then all are forgot
 _LONGEST_BLOCK = 1024  # bytes, to which one more line may come
 _LINE_END, _END = b"\r\n", b"\r\n\r\n"
 _SPELLINGS = 2  # of one host
+_FEWEST = 2  # lines from Host on that are not worth a match: it would keep longer ones from being learnt
 _RELEARNT = 64  # requests through a proxy that adds other lines, until those are taken
 _TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"  # RFC 9110 5.6.2
 _METHODS = frozenset({b"GET", b"POST", b"PUT", b"PATCH", b"DELETE"})
@@ -58,6 +59,7 @@ Block = tuple[bytes, bytes, tuple[Header, ...], Place | None, bytes | None, int]
 that are GUARD, the place of Host if that is the first one, the value of Origin, the number of lines."""
 
 _DOUBTFUL: Line = OTHER, b"", (b"", b"")
+_NO_LINES = ProxyLines({})
 
 
 class LineCache:
@@ -117,8 +119,31 @@ class LineCache:
         request.outgoing, request.guarded = outgoing, guarded
         length, count, young, names, noted = None, 1, self._young, self._names, False
         place: Place | None = None
-        most = self._max_fields
+        most, expected = self._max_fields, self._proxy_lines
+        here = expected.host  # they may be the next lines
         while rest and count <= most:  # each line costs a copy of those behind it
+            if here:
+                here, found = 0, expected.match(rest)
+                if found is not None:
+                    rest = rest[found.end() :]
+                    count += expected.count
+                    if expected.host:
+                        place = self._place(found[expected.host].strip())
+                        if place is None:  # or another Host could stand further back
+                            return None
+                        request.addresses = (found[expected.address].strip(),)
+                    for beginning, group in expected.passing:
+                        outgoing.append(beginning + found[group].strip() + _LINE_END)
+                    if expected.request_id:
+                        if request.request_id is not None:
+                            return None
+                        request.request_id = found[expected.request_id].strip()
+                    if expected.trace:
+                        if request.trace is not None:
+                            return None
+                        request.trace = found[expected.trace].strip()
+                    expected = _NO_LINES
+                    continue
             first, _, rest = rest.partition(_LINE_END)
             block = blocks.get(first)
             if block is not None and rest.startswith(block[0]):
@@ -151,24 +176,7 @@ class LineCache:
                     request.cookie = value
                 elif kind == ADDRESS:
                     request.addresses += (value,)
-                    added = self._proxy_lines
-                    found = added.match(rest)
-                    if found is None:
-                        if len(request.addresses) == 1:  # else one request would count as many
-                            self._learn(rest)
-                        continue
-                    rest = rest[found.end() :]
-                    count += added.count
-                    for beginning, group in added.passing:
-                        outgoing.append(beginning + found[group].strip() + _LINE_END)
-                    if added.request_id:
-                        if request.request_id is not None:
-                            return None
-                        request.request_id = found[added.request_id].strip()
-                    if added.trace:
-                        if request.trace is not None:
-                            return None
-                        request.trace = found[added.trace].strip()
+                    here = not expected.host and expected.count
                 elif kind == REQUEST_ID and request.request_id is None:
                     request.request_id = value
                 elif kind == TRACE and request.trace is None:
@@ -200,6 +208,8 @@ class LineCache:
                 request.origin = value
             else:
                 return None
+        if request.addresses and expected is not _NO_LINES:
+            self._learn(raw)
         body = data[end + len(_END) :]
         if place is None or len(body) != (length or 0):
             return None
@@ -267,23 +277,33 @@ class LineCache:
             blocks.clear()
         blocks[first] = *tail, place, origin, size
 
-    def _learn(self, rest: bytes) -> None:
+    def _learn(self, raw: bytes) -> None:
         """Notes the lines that a proxy adds, once so many requests have had others than those noted."""
         self._strangers += 1
         if self._strangers < _RELEARNT:
             return
         self._strangers = 0
-        lines: dict[bytes, bytes] = {}
-        names = {PLAIN: b"", REQUEST_ID: b"", TRACE: b""}
-        while len(lines) < MOST:
-            first, _, rest = rest.partition(_LINE_END)
-            name, colon, _ = first.partition(b":")
-            kind, beginning, kept, _ = self._names.get(name) or self._judge_name(name)
-            apart = not colon or kept or name in lines or len(name) > _LONGEST_NAME
-            if apart or kind not in names or (kind != PLAIN and names[kind]):
+        names = [line.partition(b":")[0] for line in raw.split(_LINE_END)[1:-1]]
+        kinds = [self._judge_name(name)[0] for name in names]
+        address = kinds.index(ADDRESS)
+        lines = self._added(names, {HOST, ADDRESS}) if kinds[0] == HOST else {}
+        if len(lines) <= _FEWEST or names[address] not in lines:
+            lines = self._added(names[address + 1 :], set())
+        self._proxy_lines = ProxyLines(lines)
+
+    def _added(self, names: list[bytes], more: set[int]) -> dict[bytes, tuple[int, bytes]]:
+        """Returns the first of these lines as those that a proxy adds; `more` are further kinds to read."""
+        lines: dict[bytes, tuple[int, bytes]] = {}
+        kinds: set[int] = set()
+        for name in names[:MOST]:
+            kind, beginning, kept, _ = self._judge_name(name)
+            added = kind in more or (not kept and kind in {PLAIN, REQUEST_ID, TRACE})
+            if not added or kind in kinds or name in lines or len(name) > _LONGEST_NAME:
                 break
-            lines[name], names[kind] = beginning, name
-        self._proxy_lines = ProxyLines(lines, names[REQUEST_ID], names[TRACE])
+            lines[name] = kind, beginning
+            if kind != PLAIN:
+                kinds.add(kind)
+        return lines
 
     def _place(self, host: bytes) -> Place | None:
         return self.places.get(host) or self.places.get(host.lower())

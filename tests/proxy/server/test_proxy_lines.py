@@ -12,6 +12,8 @@ from bff.proxy.server.proxy_lines import MOST, ProxyLines
 from tests.proxy.server.sample_requests import (
     A_BROWSER,
     NAMES,
+    OF_SEVERAL,
+    START,
     VALUES,
     as_read,
     by_the_parser,
@@ -24,20 +26,27 @@ FOR = b"X-Forwarded-For: 192.0.2.1"
 OF_A_PROXY = [FOR, b"X-Real-IP: 192.0.2.1", b"X-Request-ID: 01234567", b"traceparent: 00-1"]
 
 
+PLACES = pytest.mark.parametrize("before", [[], [b"Accept: */*"]], ids=["behind Host", "elsewhere"])
+"""The lines between Host and those of a proxy."""
+
+
 def names_of(lines: LineCache) -> int:
-    return lines._proxy_lines.count
+    """The number of lines that are read together, without Host and X-Forwarded-For."""
+    known = lines._proxy_lines
+    return known.count - (known.host > 0) - (known.address > 0)
 
 
 @pytest.mark.requirement("H-02")
-@given(*[st.lists(st.tuples(NAMES, VALUES), max_size=4)] * 2)
+@given(st.lists(st.tuples(NAMES, VALUES), max_size=2), *[st.lists(st.tuples(NAMES, VALUES), max_size=4)] * 2)
 def test_lines_that_a_proxy_adds_are_read_as_single_ones(
-    before: list[tuple[bytes, bytes]], now: list[tuple[bytes, bytes]]
+    first: list[tuple[bytes, bytes]], before: list[tuple[bytes, bytes]], now: list[tuple[bytes, bytes]]
 ) -> None:
     """Whatever a proxy has added to the requests before: a request is read as by a new cache."""
     lines = cache()
-    lines.read(request_of([FOR, *(b"%b:%b" % field for field in before)]))
+    beginning = [*(b"%b:%b" % field for field in first), FOR]
+    lines.read(request_of([*beginning, *(b"%b:%b" % field for field in before)]))
     for fields in (before, now):
-        data = request_of([FOR, *(b"%b:%b" % field for field in fields)])
+        data = request_of([*beginning, *(b"%b:%b" % field for field in fields)])
         request, alone = lines.read(data), cache().read(data)
         assert (request is None) is (alone is None)
         if request is not None:
@@ -46,44 +55,83 @@ def test_lines_that_a_proxy_adds_are_read_as_single_ones(
 
 
 @pytest.mark.requirement("H-02")
+@PLACES
 @pytest.mark.parametrize("more", [b"X-Via: 1", b"X-Request-ID: 0123456789", b"traceparent: 00-2"])
-def test_lines_that_a_proxy_adds_have_their_values(more: bytes) -> None:
+def test_lines_that_a_proxy_adds_have_their_values(more: bytes, before: list[bytes]) -> None:
     """One match reads them; a field that stands twice is the parser's, a control in a value refuses it."""
     lines = cache()
-    assert as_read(lines.read(request_of(OF_A_PROXY))) == as_read(lines.read(request_of(OF_A_PROXY)))
+    known = request_of([*before, *OF_A_PROXY])
+    assert as_read(lines.read(known)) == as_read(lines.read(known))
     assert 3 == names_of(lines)
-    other = [FOR, b"X-Real-IP: 192.0.2.7", b"X-Request-ID:  76543210\t", b"traceparent: 00-3"]
+    other = [*before, FOR, b"X-Real-IP: 192.0.2.7", b"X-Request-ID:  76543210\t", b"traceparent: 00-3"]
     request = lines.read(request_of(other))
     assert request is not None
     assert ((b"192.0.2.1",), b"76543210", b"00-3") == (request.addresses, request.request_id, request.trace)
     twice = lines.read(request_of([*other, more]))
     assert (twice is None) is (b"Via" not in more)
-    assert lines.read(request_of([*other[:2], b"X-Request-ID: a\x00b", other[3]])) is None
+    for at, line in enumerate(other):
+        assert lines.read(request_of([*other[:at], line + b"\x00", *other[at + 1 :]])) is None
 
 
-def test_lines_that_another_proxy_adds_are_learnt() -> None:
+@PLACES
+def test_lines_that_another_proxy_adds_are_learnt(before: list[bytes]) -> None:
     """After so many requests with other lines than those that are known; until then these are read singly."""
     lines = cache()
     assert lines.read(request_of([FOR, *A_BROWSER])) is not None
     assert 0 == names_of(lines)
     for _ in range(header_line_cache._RELEARNT):
         assert 0 == names_of(lines)
-        assert lines.read(request_of([*OF_A_PROXY, *A_BROWSER])) is not None
+        assert lines.read(request_of([*before, *OF_A_PROXY, *A_BROWSER])) is not None
     assert 3 == names_of(lines)
 
 
 @pytest.mark.requirement("H-02")
-@pytest.mark.parametrize("before", [b"X-Request-ID: 0123456789", b"traceparent: 00-2"])
-def test_lines_of_a_client_stand_before_those_of_a_proxy(before: bytes) -> None:
-    """A field that a client has sent before a proxy adds it stands twice, and is the parser's."""
+@PLACES
+@pytest.mark.parametrize("of_client", [b"X-Request-ID: 0123456789", b"traceparent: 00-2"])
+def test_lines_of_a_client_stand_beside_those_of_a_proxy(of_client: bytes, before: list[bytes]) -> None:
+    """A field that a client has sent and a proxy adds stands twice, and is the parser's."""
     lines = cache()
     for _ in range(2):
-        assert lines.read(request_of(OF_A_PROXY)) is not None
+        assert lines.read(request_of([*before, *OF_A_PROXY])) is not None
     assert 3 == names_of(lines)
-    assert lines.read(request_of([before, *OF_A_PROXY])) is None
+    assert lines.read(request_of([*before, of_client, *OF_A_PROXY])) is None
+    assert lines.read(request_of([of_client, *before, *OF_A_PROXY])) is None
+    assert lines.read(request_of([*before, *OF_A_PROXY, of_client])) is None
 
 
 @pytest.mark.requirement("H-02")
+@pytest.mark.parametrize("first", [b"app.example.com", b"evil.example.com", b"", b"app.example.com, b"])
+@pytest.mark.parametrize("second", [b"app.example.com", b"evil.example.com"])
+def test_lines_of_a_proxy_hide_no_second_host(first: bytes, second: bytes) -> None:
+    """Whether the host that a proxy's lines begin with is served or not: a second one is the parser's."""
+    lines = cache()
+    for _ in range(3):
+        assert lines.read(request_of([*OF_A_PROXY, *A_BROWSER])) is not None
+    assert 3 == names_of(lines)
+    start = START.replace(b"app.example.com", first)
+    for last in (A_BROWSER, [b"Host: " + second, *A_BROWSER], [*A_BROWSER, b"Host: " + second]):
+        data = request_of([*OF_A_PROXY, *last], start)
+        served = last is A_BROWSER and first == b"app.example.com"
+        assert (lines.read(data) is not None) is served
+        assert (by_the_parser(data) is not None) is served
+
+
+@pytest.mark.requirement("P-01")
+def test_lines_of_a_proxy_before_several_hosts() -> None:
+    """They are the same for the clients of all hosts, and the place is that of the host that is named."""
+    lines = cache(OF_SEVERAL)
+    for _ in range(2):
+        for host in (b"app.example.com", b"other.example.com"):
+            start = START.replace(b"app.example.com", host)
+            request = lines.read(request_of([*OF_A_PROXY, *A_BROWSER], start))
+            assert request is not None
+            assert lines.places[host] is request.place
+            assert (b"192.0.2.1",) == request.addresses
+    assert 3 == names_of(lines)
+
+
+@pytest.mark.requirement("H-02")
+@PLACES
 @pytest.mark.parametrize(
     ("known", "line"),
     [
@@ -95,12 +143,12 @@ def test_lines_of_a_client_stand_before_those_of_a_proxy(before: bytes) -> None:
         (b"X-A: 1", b"X-A:"),
     ],
 )
-def test_lines_are_known_by_their_names(known: bytes, line: bytes) -> None:
+def test_lines_are_known_by_their_names(known: bytes, line: bytes, before: list[bytes]) -> None:
     """A name is no pattern, and a value stands without the blanks around it."""
     lines = cache()
-    assert lines.read(request_of([FOR, known])) is not None
+    assert lines.read(request_of([*before, FOR, known])) is not None
     assert 1 == names_of(lines)
-    data = request_of([FOR, line])
+    data = request_of([*before, FOR, line])
     request = lines.read(data)
     assert as_read(cache().read(data)) == as_read(request)
     assert request is not None
@@ -117,22 +165,34 @@ def test_lines_are_known_by_their_names(known: bytes, line: bytes) -> None:
         ([b"X-%d: 1" % number for number in range(12)], MOST),
     ],
 )
-def test_few_lines_with_short_names_are_learnt(added: list[bytes], known: int) -> None:
+@PLACES
+def test_few_lines_with_short_names_are_learnt(added: list[bytes], known: int, before: list[bytes]) -> None:
     """Clients choose these names, and a pattern is made of them."""
     lines = cache()
-    assert lines.read(request_of([FOR, *added])) is not None
-    assert known == names_of(lines)
+    assert lines.read(request_of([*before, FOR, *added])) is not None
+    assert min(known, MOST if before else MOST - 2) == names_of(lines)
+
+
+def test_an_address_further_back_is_found() -> None:
+    """Lines of a proxy may stand before X-Forwarded-For, or behind so many others that these are left out."""
+    lines = cache()
+    before = [b"X-%d: 1" % number for number in range(MOST)]
+    assert lines.read(request_of([*before, *OF_A_PROXY])) is not None
+    assert 3 == names_of(lines)
+    lines = cache()
+    assert lines.read(request_of([OF_A_PROXY[1], FOR, *OF_A_PROXY[2:]])) is not None
+    assert 3 == names_of(lines)
 
 
 @pytest.mark.requirement("H-02")
 def test_a_request_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that repeats X-Forwarded-For has no pattern compiled with each of its requests."""
-    compiled: list[Mapping[bytes, bytes]] = []
+    compiled: list[Mapping[bytes, tuple[int, bytes]]] = []
 
     class Counted(ProxyLines):
-        def __init__(self, lines: Mapping[bytes, bytes], *names: bytes) -> None:
+        def __init__(self, lines: Mapping[bytes, tuple[int, bytes]]) -> None:
             compiled.append(lines)
-            super().__init__(lines, *names)
+            super().__init__(lines)
 
     lines = cache()
     monkeypatch.setattr(header_line_cache, "ProxyLines", Counted)
