@@ -43,6 +43,7 @@ COSTS = (
     CostPromise(("mixed", "bff"), ("mixed", "envoy"), 0.8),
     CostPromise(("mixed", "bff"), ("repeat", "bff"), 1.5),
     CostPromise(("behind-nginx", "bff"), ("mixed", "bff"), 1.1),
+    CostPromise(("as-forwarded", "bff"), ("mixed", "bff"), 1.1),
     CostPromise(("mixed-cold", "bff"), ("mixed-cold", "envoy-oauth2"), 1.0),
     CostPromise(("mixed", "bff-small-cache"), ("mixed", "bff"), 2.5),
 )

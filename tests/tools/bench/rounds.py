@@ -41,6 +41,7 @@ class Workload:
 WORKLOADS = (
     Workload("mixed", "20,000 users and lines, 13 browser fields, 32 connections", JSON, 32, "mixed"),
     Workload("behind-nginx", "the same through an nginx, which is not counted", JSON, 32, "forwarded"),
+    Workload("as-forwarded", "the requests as this nginx sends them, without it", JSON, 32, "as-forwarded"),
     Workload(
         "mixed-cold",
         "100,000 users and lines in turn, more than the near cache holds, 32 connections",

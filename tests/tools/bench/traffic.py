@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-Kind = Literal["repeat", "mixed", "forwarded"]
-"""`mixed` requests all differ; `forwarded` ones bring an address each, through nginx; `repeat` is one."""
+Kind = Literal["repeat", "mixed", "forwarded", "as-forwarded"]
+"""`mixed` requests all differ; `forwarded` ones bring an address each, through nginx; `as-forwarded` ones are
+those that the nginx makes of these; `repeat` is one."""
 
 USERS = 20_000
 """Users of `mixed` traffic, each with a request line of its own: the near cache holds them all."""
@@ -65,11 +66,12 @@ def traffic_script(
         count: of the requests that differ.
     """
     file = folder / f"traffic.{name}"
-    made = (
-        [_request("json", 0, users[0], forwarded=False)]
-        if kind == "repeat"
-        else requests(users, count, forwarded=kind == "forwarded")
-    )
+    if kind == "repeat":
+        made = [_request("json", 0, users[0], forwarded=False)]
+    else:
+        made = requests(users, count, forwarded=kind != "mixed")
+    if kind == "as-forwarded":
+        made = [through_nginx(request, number) for number, request in enumerate(made)]
     with file.open("wb") as out:
         for request in made:
             out.write(b"%-8d" % len(request) + request)
