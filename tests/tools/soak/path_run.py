@@ -19,7 +19,7 @@ from tests.tools.soak.path_world import ENDED, HANDLES, BackendWire, World
 _MOST_STEPS = 40
 _MOST_CLIENTS = 4
 _PATIENCE = 6  # moments of a second: the store, a queue, a go-ahead
-WITH_ASGI = 2  # the option
+WITH_ASGI, CUT_SHORT = 2, 32  # options: both fronts are compared; clients leave with all that is under way
 RAW = 5  # the kind of step
 _HEARD = 0.2  # seconds after which the ASGI front too knows that a client has left (`asgi_client_side.py`)
 _HEARD_WITH_BODY = 70.0  # the same while no backend takes a body: not before the wait for it ends
@@ -109,7 +109,7 @@ class Run:
         self._cut, self._cut_answers = cut, cut_answers
         self._compared_to_asgi = options & 3 == WITH_ASGI
         self._over_asgi = front == "asgi"
-        self._see_it_through = not options & 32  # or the clients leave with all that is under way
+        self._see_it_through = not options & CUT_SHORT
         self._same_peer = not options & 16
         self._rush = False
         self.passed_over = self.held = False

@@ -198,9 +198,14 @@ def comparable(steps: list[tuple[int, int]], *, answers_cut: bool) -> bool:
     return not (
         _DIALS in kinds  # two waits may end at the same moment
         or any(what & _RUSHED or (what & 15 == _LEAVES and how & 7 == 0) for what, how in steps)
-        or (_BREAKS in kinds and any(what & 15 == _LEAVES and how & 7 == _SLOWS for what, how in steps))
+        or (_BREAKS in kinds and slows(steps))
         or ((bodies or answers_cut) and (tires or not {_LEAVES, _BREAKS, _WAITS}.isdisjoint(kinds)))
     )
+
+
+def slows(steps: list[tuple[int, int]]) -> bool:
+    """Returns True if a client reads slowly."""
+    return any(what & 15 == _LEAVES and how & 7 == _SLOWS for what, how in steps)
 
 
 def check(data: bytes) -> None:
@@ -219,7 +224,8 @@ def check(data: bytes) -> None:
             other = table.run(data, cut=1 + data[1])
         case path_run.WITH_ASGI:
             other = table.run(data, "asgi")
-            if whole.held:
+            unread = data[0] & path_run.CUT_SHORT and slows(steps)  # in the buffer yet
+            if whole.held or unread:
                 return
         case _:  # _CUTS_ANSWERS
             other = table.run(data, cut_answers=1 + data[1])
