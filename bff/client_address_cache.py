@@ -9,7 +9,7 @@ from ipaddress import IPv4Network, IPv6Network
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
 from bff.policy.client_address import MOST_HOPS, client_address, is_trusted
-from bff.policy.forwarded_fields import IPV4_LINES, client_lines
+from bff.policy.forwarded_fields import CLIENT_LINES, client_lines
 
 _MOST_PEERS = 1024  # that are kept: with trusted proxies, those
 _LONGEST_ENTRY = 48  # characters of a proxy's entry in `X-Forwarded-For` that is kept
@@ -50,7 +50,7 @@ class ClientAddressCache:
             if chain in self._chains:
                 octets = entry.split(b".")
                 if len(octets) == _IPV4_OCTETS and _OCTETS.issuperset(octets):
-                    return IPV4_LINES % (entry, entry)
+                    return CLIENT_LINES % (entry, entry)
                 if is_canonical(address := entry.decode("latin-1")):
                     return client_lines(address)
         return client_lines(self.client(peer, forwarded_for))

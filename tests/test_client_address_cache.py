@@ -90,6 +90,9 @@ def test_chains_are_bounded() -> None:
     for port in range(client_address_cache._MOST_PEERS + 10):
         cache.client("127.0.0.1", [b"198.51.100.7, 127.0.0.2:%d" % port])
     cache.client("127.0.0.1", [b"198.51.100.7, 203.0.113.1, 127.0.0.2"])
+    long = b", ".join([b"198.51.100.7", *[b"127.0.0.2:65535"] * (MOST_HOPS - 1)])
+    assert "198.51.100.7" == cache.client("127.0.0.1", [long])
+    assert max(map(len, cache._chains)) <= client_address_cache._LONGEST_CHAIN
     assert b"" in cache._chains
     assert len(cache._chains) <= client_address_cache._MOST_PEERS
     assert not any(b"203" in chain for chain in cache._chains)

@@ -11,10 +11,8 @@ from bff.policy.fields import Header
 from bff.policy.public_origin import PublicOrigin
 from bff.settings.model import RouteSettings
 
-_FORWARDED = b"\r\nforwarded: for="
-
-IPV4_LINES = b"x-forwarded-for: %b" + _FORWARDED + b"%b"
-"""`client_lines` of an IPv4 address, which stands in both places."""
+CLIENT_LINES = b"x-forwarded-for: %b\r\nforwarded: for=%b"
+"""`client_lines` of an address, which stands in both places, in the second as RFC 7239 6 has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,4 +51,4 @@ def client_lines(client: str) -> bytes:
     """Returns the same as lines, the last without its end."""
     address = client.encode("ascii")
     node = b'"[' + address + b']"' if ":" in client else address
-    return b"x-forwarded-for: " + address + _FORWARDED + node
+    return CLIENT_LINES % (address, node)
