@@ -116,6 +116,17 @@ def test_lines_of_a_proxy_hide_no_second_host(first: bytes, second: bytes) -> No
         assert (by_the_parser(data) is not None) is served
 
 
+@pytest.mark.requirement("H-02")
+def test_lines_of_a_proxy_begin_once() -> None:
+    """Lines that begin with Host are those behind the request line: further back they are a second Host."""
+    lines = cache()
+    for _ in range(2):
+        assert lines.read(request_of([*OF_A_PROXY, *A_BROWSER])) is not None
+    data = request_of([b"Accept: */*", FOR, b"Host: app.example.com", *OF_A_PROXY])
+    assert by_the_parser(data) is None
+    assert lines.read(data) is None
+
+
 @pytest.mark.requirement("P-01")
 def test_lines_of_a_proxy_before_several_hosts() -> None:
     """They are the same for the clients of all hosts, and the place is that of the host that is named."""
