@@ -104,6 +104,22 @@ async def test_no_update_recreates_a_session(store: SessionStore, redis_server: 
     assert await store.load(SESSION.key) is None
 
 
+@pytest.mark.parametrize("told", [False, True])
+async def test_a_save_that_moves_the_end_moves_its_mark(
+    store: SessionStore, redis_server: RedisServer, *, told: bool
+) -> None:
+    """A mark that somebody took away, having told of the session's end, stays away."""
+    await created(store)
+    if told:
+        assert "1" == redis_server.cli("DEL", UNTIL)
+    sooner = replace(SESSION, version=2, ends=NOW + 600)
+    await store.replace(sooner, record(sooner, "w2"), expected_version=1, now=NOW, idle_timeout=1800)
+    with redis_server.client() as client:
+        assert 590 <= client.ttl(KEY) <= 600
+        left = client.ttl(UNTIL)
+    assert -2 == left if told else 4190 <= left <= 4200
+
+
 @pytest.mark.requirement("T-05")
 async def test_only_the_expected_version_is_replaced(store: SessionStore) -> None:
     """Two writers with the same expectation: the first wins, the second is told so."""
