@@ -144,6 +144,12 @@ class CachedSession:
         return moment
 
     @property
+    def seen(self) -> float:
+        """The noted use of the session, in seconds since the epoch."""
+        moment: float = _SEEN.unpack_from(self.entry, _SEEN_AT)[0]
+        return moment
+
+    @property
     def sub(self) -> str:
         """The subject of the session."""
         name: str = read_json(self.entry[self._texts_at :])[1]

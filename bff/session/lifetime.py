@@ -25,12 +25,6 @@ def record_ttl(ends: float, now: float, idle_timeout: float) -> int:
     return min(milliseconds(idle_timeout), milliseconds(ends - now))
 
 
-def use_ttl(ends: float, now: float, idle: int) -> tuple[int, EndReason]:
-    """Returns `record_ttl` and `ends_by` of it, for an idle timeout in milliseconds."""
-    left = milliseconds(ends - now)
-    return (idle, EndReason.IDLE) if idle < left else (left, EndReason.MAX_LIFETIME)
-
-
 def ends_by(ends: float, ttl: int, now: float) -> EndReason:
     """Returns the reason for which a session ends when its record's TTL (milliseconds) runs out."""
     return EndReason.IDLE if ttl < milliseconds(ends - now) else EndReason.MAX_LIFETIME

@@ -78,10 +78,17 @@ return redis.call('DEL', KEYS[1])
 """
 
 TOUCH = """
-if redis.call('EXISTS', KEYS[1]) == 0 then return 'gone' end
+local ends, left = redis.call('HGET', KEYS[1], 'ends'), tonumber(ARGV[3])
+if not ends and redis.call('EXISTS', KEYS[1]) == 0 then return 'gone' end
 redis.call('HSET', KEYS[1], 'seen', ARGV[1])
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
-return 'replaced'
+if tonumber(ends) then left = math.min(left, math.floor(tonumber(ends) * 1000 - tonumber(ARGV[2]))) end
+left = math.max(1, left)
+redis.call('PEXPIRE', KEYS[1], left)
+return left
+"""
+"""Sets the TTL to the idle timeout, `ends` at most: a save may have moved it since the session was read.
+
+It answers with that TTL.
 """
 
 PROLONG = """

@@ -291,7 +291,7 @@ class Sessions:
         if not self.slide_due(session):
             return
         noted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.begin_note(found, partial(_settle, noted))
+        self._uses.begin(session, found.handle, partial(_settle, noted), at_once=True)
         await noted
 
     def begin_note(self, found: Found, then: Noted) -> None:

@@ -20,7 +20,7 @@ from bff.crypto import Keyring
 from bff.errors import StoreUnavailableError
 from bff.session.cached_session import CachedSession
 from bff.session.hash_read import LoadedValues
-from bff.session.lifetime import idle_allowance, milliseconds, slide_after, use_ttl
+from bff.session.lifetime import idle_allowance, milliseconds, slide_after
 from bff.session.model import Session
 from bff.session.near_cache import NearCache, Reading
 from bff.session.record import FIELDS, fingerprint, format_seen
@@ -32,6 +32,7 @@ Noted = Callable[[str, StoreUnavailableError | None], None]
 """Is told, at the very end of a note, whose it was (the session's key), and why it failed, if it did."""
 
 _TRIES: Final = 2  # the push of the note itself may come during the first
+_URGENT: Final = 2.0  # seconds before its idle timeout that a session is noted at once; `seen` has whole ones
 _SEEN: Final = FIELDS.index("seen")
 
 
@@ -71,12 +72,18 @@ class UseNotes:
         self._clock = clock
         self._cache = cache
         self._idle_timeout = milliseconds(settings.idle_timeout)
+        self._urgent_after = settings.idle_timeout - _URGENT
         self._idle, self._slide_after = idle_allowance(settings), slide_after(settings)
         self.under_way: set[str] = set()
         """The keys of the sessions whose notes are under way."""
 
-    def begin(self, session: CachedSession | Session, handle: str, then: Noted) -> None:
-        """Begins a note of a session in use, of which none is under way."""
+    def begin(
+        self, session: CachedSession | Session, handle: str, then: Noted, *, at_once: bool = False
+    ) -> None:
+        """Begins a note of a session in use, of which none is under way.
+
+        With `at_once` somebody waits for it: it does not wait for others.
+        """
         now, cache, key, ends = self._clock(), self._cache, session.key, session.ends
         cached, emptied = None, 0
         if cache is not None and (entry := cache.peek(value := handle.encode("ascii"))) is not None:
@@ -87,10 +94,11 @@ class UseNotes:
                 cached = CachedSession(value, entry)
         second = math.floor(now)
         seen = format_seen(now, handle, self._keyring).encode()
-        use = Use(key, session.sub, seen, *use_ttl(ends, now, self._idle_timeout))
+        use = Use(key, session.sub, seen, round(now * 1000), self._idle_timeout)
         self.under_way.add(key)
         note = _Note(use, float(second), ends, then, cached, emptied)
-        self._store.uses.write(use, partial(self._written, note))
+        at_once = at_once or now > session.seen + self._urgent_after
+        self._store.uses.write(use, partial(self._written, note), at_once=at_once)
 
     def _written(self, note: _Note, outcome: bool | StoreUnavailableError) -> None:
         if self._cache is not None:

@@ -1,4 +1,4 @@
-"""Notes of use as Redis is given them: with the batches of the reads, by a call and no task.
+"""Notes of use as Redis is given them: together, with the batches of the reads, by a call and no task.
 
 Rule 1: a note may be done twice, where a connection breaks: the second time it changes nothing.
 Rule 2: a session that is gone stays so.
@@ -7,12 +7,14 @@ known to live: a mark that is prolonged behind its end would tell of another rea
 Rule 4: a note that was done is told of a turn of the loop after its answer. Redis sends the push of a write
 before the answer to it, so that this turn reads it: whoever then reads the session is not disturbed by it.
 Rule 5: a mistake in telling of one note is reported, and spoils no other one.
+Rule 6: a note that nobody waits for waits for others itself, `GATHER_FOR` at most: one alone costs more in
+system calls than in all else. One for which the session's idle timeout may not wait goes at once.
 """
 
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from bff.errors import StoreUnavailableError
 from bff.session import lua_scripts
@@ -23,6 +25,10 @@ from bff.session.hash_read import unavailable
 from bff.session.model import EndReason
 from bff.tasks import report
 
+GATHER_FOR: Final = 0.02
+"""Seconds that a note waits for others at most."""
+
+_MOST_GATHERED = 16  # notes that go at once: more would hold up the calls of the turn that makes their words
 _MISTAKE = "a note of use failed"
 
 Written = Callable[[bool | StoreUnavailableError], None]
@@ -36,15 +42,15 @@ class Use(NamedTuple):
         key: the session's.
         sub: whose it is.
         seen: the field as the record is to hold it.
-        ttl: milliseconds that the record is to live.
-        by: the limit by which it then ends.
+        now: when, in milliseconds since the epoch.
+        idle: milliseconds that the record is to live, unless the session ends before.
     """
 
     key: str
     sub: str
     seen: bytes
-    ttl: int
-    by: EndReason
+    now: int
+    idle: int
 
 
 class UseWrites:
@@ -63,27 +69,43 @@ class UseWrites:
         self._endings = endings
         self._failed, self._refused = failed, refused
         self._touch = BatchScript(batches, lua_scripts.TOUCH)
-        self._done: list[tuple[Use, Written]] = []  # in this turn of the loop
+        self._gathered: list[tuple[Use, Written]] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._done: list[tuple[Use, int, Written]] = []  # in this turn of the loop
         self._under_way = 0
         self._settled: asyncio.Future[None] | None = None
 
-    def write(self, use: Use, then: Written) -> None:
+    def write(self, use: Use, then: Written, *, at_once: bool = False) -> None:
         """Writes `seen`, and slides the idle timeout; tells `then` soon (Rule 4)."""
         self._under_way += 1
-        name = self._session + use.key.encode()
-        self._touch.begin(partial(self._answered, use, then), name, use.seen, b"%d" % use.ttl)
+        self._gathered.append((use, then))
+        if at_once or len(self._gathered) >= _MOST_GATHERED:
+            self._send()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(GATHER_FOR, self._send)
 
     async def settled(self, patience: float) -> None:
         """Waits until none is under way, so many seconds at most."""
         if self._under_way:
+            self._send()
             self._settled = asyncio.get_running_loop().create_future()
             await asyncio.wait([self._settled], timeout=patience)
 
+    def _send(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        gathered, self._gathered = self._gathered, []
+        for use, then in gathered:
+            name = self._session + use.key.encode()
+            answered = partial(self._answered, use, then)
+            self._touch.begin(answered, name, use.seen, b"%d" % use.now, b"%d" % use.idle)
+
     def _answered(self, use: Use, then: Written, answer: object) -> None:
-        if answer == "replaced":
+        if isinstance(answer, int):
             if not self._done:
                 asyncio.get_running_loop().call_soon(self._tell)
-            self._done.append((use, then))
+            self._done.append((use, answer, then))
             return
         self._over()
         if answer == "gone":
@@ -101,17 +123,18 @@ class UseWrites:
     def _tell(self) -> None:
         """Calls back for the writes of the last turn of the loop, and marks their sessions' ends."""
         done, self._done = self._done, []
-        for use, then in done:
-            self._mark(use)
+        for use, ttl, then in done:
+            self._mark(use, ttl)
             try:
                 then(True)
             except Exception as mistake:  # noqa: BLE001 - as in `_mark`
                 report(_MISTAKE, mistake)
 
-    def _mark(self, use: Use) -> None:
-        """Marks the session's end; the note is over then."""
+    def _mark(self, use: Use, ttl: int) -> None:
+        """Marks the end of a session whose record lives so many milliseconds; the note is over then."""
+        by = EndReason.IDLE if ttl == use.idle else EndReason.MAX_LIFETIME
         try:
-            name, words = self._endings.marking(use.key, use.ttl, use.by, use.sub)
+            name, words = self._endings.marking(use.key, ttl, by, use.sub)
         except Exception as mistake:  # noqa: BLE001 - it is reported, and no other note stays under way for it
             report(_MISTAKE, mistake)
             self._over()

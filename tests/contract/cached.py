@@ -12,7 +12,7 @@ from bff.session.batches import Told
 from bff.session.cached_session import CachedSession
 from bff.session.hash_read import Loaded, LoadedValues
 from bff.session.invalidation_feed import InvalidationFeed, steady_now
-from bff.session.lifetime import ends_by, record_ttl
+from bff.session.lifetime import milliseconds
 from bff.session.model import Session
 from bff.session.near_cache import NearCache
 from bff.session.session_builder import Identity
@@ -69,12 +69,12 @@ class GatedStore(SessionStore):
         """Has something done between each note of use, which is written, and the word of it."""
         write = self.uses.write
 
-        def written(use: Use, then: Written) -> None:
+        def written(use: Use, then: Written, *, at_once: bool = False) -> None:
             async def tell(outcome: bool | StoreUnavailableError) -> None:
                 await do()
                 then(outcome)
 
-            write(use, lambda outcome: _spawned(self.tasks, tell(outcome)))
+            write(use, lambda outcome: _spawned(self.tasks, tell(outcome)), at_once=at_once)
 
         self.uses.write = written  # type: ignore[method-assign] # of this store alone
 
@@ -184,9 +184,8 @@ async def read(sessions: Sessions, found: Found) -> CachedSession | None:
 async def noted(store: SessionStore, session: Session, seen: str, *, now: float, idle_timeout: float) -> bool:
     """Notes a use as the store does it; returns if the session was there."""
     answer: asyncio.Future[bool | StoreUnavailableError] = asyncio.get_running_loop().create_future()
-    ttl = record_ttl(session.ends, now, idle_timeout)
-    by = ends_by(session.ends, ttl, now)
-    store.uses.write(Use(session.key, session.sub, seen.encode(), ttl, by), answer.set_result)
+    use = Use(session.key, session.sub, seen.encode(), round(now * 1000), milliseconds(idle_timeout))
+    store.uses.write(use, answer.set_result)
     outcome = await answer
     if isinstance(outcome, StoreUnavailableError):
         raise outcome

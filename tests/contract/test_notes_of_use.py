@@ -274,8 +274,8 @@ async def test_a_session_that_is_gone(site: Site) -> None:
     assert site.near(found) is None
 
 
-async def crowd(site: Site, number: int = MANY) -> list[Found]:
-    """Many sessions in the cache, all of which are to be noted."""
+async def crowd(site: Site, number: int = MANY, *, beside: int = 0) -> list[Found]:
+    """Many sessions in the cache, all of which are to be noted; so many others are `beside` them."""
     sessions = site.sessions
     started = [
         await sessions.start(replace(ALICE, sub=f"u{at}"), sample_tokens(), user_agent="", address="")
@@ -283,7 +283,7 @@ async def crowd(site: Site, number: int = MANY) -> list[Found]:
     ]
     await site.told()
     await asyncio.gather(*(sessions.find(cookie(found)) for found in started))
-    await until(lambda: len(site.cache) == number)
+    await until(lambda: len(site.cache) == number + beside)
     site.now = LATER
     return started
 
@@ -323,7 +323,7 @@ async def test_a_mistake_in_telling_of_one_note(
     mistake = KeyError("a mistake")
 
     def mistaken(whose: Any, *more: Any) -> Any:
-        if broken in (whose, getattr(whose, "use", Use("", "", b"", 0, EndReason.IDLE)).key):
+        if broken in (whose, getattr(whose, "use", Use("", "", b"", 0, 0)).key):
             raise mistake
         return working(whose, *more)
 

@@ -34,7 +34,13 @@ async def store(redis_server: RedisServer) -> AsyncIterator[SessionStore]:
 
 def record(session: Session = SESSION, write: str = "w1") -> dict[str, str]:
     """A record as far as the store looks at it."""
-    return {"version": str(session.version), "sub": session.sub, "tokens": f"sealed for {write}"}
+    ends = f"{session.ends:.0f}"
+    return {
+        "version": str(session.version),
+        "sub": session.sub,
+        "ends": ends,
+        "tokens": f"sealed for {write}",
+    }
 
 
 async def created(store: SessionStore) -> None:

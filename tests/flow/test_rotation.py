@@ -12,7 +12,7 @@ from tests.support.network.backend import Received, Reply
 from tests.support.processes.redis import RedisServer
 from tests.support.processes.world import Browser, World, running_world
 from tests.support.tasks import background
-from tests.support.wait import until
+from tests.support.wait import until, until_async
 
 pytestmark = pytest.mark.usefixtures("both_fronts")
 
@@ -252,8 +252,12 @@ async def test_watching_does_not_keep_a_session_alive(redis_server: RedisServer)
         watched = (await browser.user()).json()["session"]["idle_expires_in"]
         assert watched <= 40
         assert 200 == (await browser.call("/api/orders")).status_code
-        await until(lambda: len(world.app.tasks) == 0)
-        assert (await browser.user()).json()["session"]["idle_expires_in"] > 90
+
+        async def is_noted() -> bool:
+            left: int = (await browser.user()).json()["session"]["idle_expires_in"]
+            return left > 90
+
+        await until_async(is_noted)
         assert 200 == (await browser.call("/bff/user")).status_code
         assert int(world.redis.cli("TTL", browser.session_key)) > 90
         world.redis.cli("PEXPIRE", browser.session_key, "1")

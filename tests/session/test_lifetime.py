@@ -7,14 +7,12 @@ from bff.session.lifetime import (
     ends_by,
     idle_over,
     last_moment,
-    milliseconds,
     next_slide,
     over,
     record_ttl,
     session_end,
     slide_due,
     time_is_up,
-    use_ttl,
 )
 from bff.session.model import EndReason
 from bff.settings.model import SessionSettings
@@ -77,14 +75,6 @@ def test_a_records_time_to_live() -> None:
     assert 20_000 == record_ttl(session.ends, NOW + 80, 30)
     assert EndReason.MAX_LIFETIME is ends_by(session.ends, 20_000, NOW + 80)
     assert 1 == record_ttl(session.ends, NOW + 100, 30)
-
-
-@pytest.mark.parametrize("idle", [1, 19.999, 20, 20.001, 3600])
-@pytest.mark.parametrize("left", [-5, 0, 0.0001, 20, 1000])
-def test_the_ttl_and_the_reason_of_a_use(idle: float, left: float) -> None:
-    """Both at once, as a note of use takes them, are what each is by itself."""
-    ttl = record_ttl(NOW + left, NOW, idle)
-    assert (ttl, ends_by(NOW + left, ttl, NOW)) == use_ttl(NOW + left, NOW, milliseconds(idle))
 
 
 @pytest.mark.parametrize(

@@ -40,5 +40,6 @@ def spread_uses(
             for at, cookie in enumerate(cookies[begin : begin + _AT_ONCE], begin):
                 handle = cookie.partition("=")[2]
                 seen = format_seen(now - at * step, handle, rings[at % len(rings)])
-                touch(keys=[f"bff:session:{session_key(handle)}"], args=[seen, TTL], client=pipe)
+                name = f"bff:session:{session_key(handle)}"
+                touch(keys=[name], args=[seen, round(now * 1000), TTL], client=pipe)
             pipe.execute()
