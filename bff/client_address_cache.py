@@ -14,7 +14,6 @@ from bff.policy.forwarded_fields import CLIENT_LINES, client_lines
 _MOST_PEERS = 1024  # that are kept: with trusted proxies, those
 _LONGEST_ENTRY = 48  # characters of a proxy's entry in `X-Forwarded-For` that is kept
 _LONGEST_CHAIN = 128  # characters of several entries
-_IPV4_OCTETS, _OCTETS = 4, frozenset(b"%d" % octet for octet in range(256))  # each in its one spelling
 
 
 class ClientAddressCache:
@@ -48,11 +47,17 @@ class ClientAddressCache:
         if known is not None and known[1] and len(forwarded_for) == 1:
             entry, _, chain = forwarded_for[0].partition(b",")
             if chain in self._chains:
-                octets = entry.split(b".")
-                if len(octets) == _IPV4_OCTETS and _OCTETS.issuperset(octets):
-                    return CLIENT_LINES % (entry, entry)
-                if is_canonical(address := entry.decode("latin-1")):
-                    return client_lines(address)
+                address = entry.decode("latin-1")
+                if ":" in address:
+                    if is_canonical(address):
+                        return client_lines(address)
+                else:
+                    try:  # `is_canonical`, a call less
+                        inet_pton(AF_INET, address)
+                    except (OSError, ValueError):
+                        pass
+                    else:
+                        return CLIENT_LINES % (entry, entry)
         return client_lines(self.client(peer, forwarded_for))
 
     def _is_proxy(self, entry: bytes) -> bool:

@@ -120,28 +120,29 @@ class LineCache:
         length, count, young, names, noted = None, 1, self._young, self._names, False
         place: Place | None = None
         most, expected = self._max_fields, self._proxy_lines
-        here = expected.host  # they may be the next lines
+        here: object = expected.host is not None  # they may be the next lines
         while rest and count <= most:  # each line costs a copy of those behind it
             if here:
-                here, found = 0, expected.match(rest)
+                here, found = False, expected.match(rest)
                 if found is not None:
                     rest = rest[found.end() :]
+                    values = found.groups()
                     count += expected.count
-                    if expected.host:
-                        place = self._place(found[expected.host].strip())
+                    if (group := expected.host) is not None:
+                        place = self.places.get(values[group]) or self._place(values[group])
                         if place is None:  # or another Host could stand further back
                             return None
-                        request.addresses = (found[expected.address].strip(),)
+                        request.addresses = (values[expected.address],)
                     for beginning, group in expected.passing:
-                        outgoing.append(beginning + found[group].strip() + _LINE_END)
-                    if expected.request_id:
+                        outgoing.append(beginning + values[group] + _LINE_END)
+                    if (group := expected.request_id) is not None:
                         if request.request_id is not None:
                             return None
-                        request.request_id = found[expected.request_id].strip()
-                    if expected.trace:
+                        request.request_id = values[group]
+                    if (group := expected.trace) is not None:
                         if request.trace is not None:
                             return None
-                        request.trace = found[expected.trace].strip()
+                        request.trace = values[group]
                     expected = _NO_LINES
                     continue
             first, _, rest = rest.partition(_LINE_END)
@@ -176,7 +177,7 @@ class LineCache:
                     request.cookie = value
                 elif kind == ADDRESS:
                     request.addresses += (value,)
-                    here = not expected.host and expected.count
+                    here = expected.host is None and expected.count
                 elif kind == REQUEST_ID and request.request_id is None:
                     request.request_id = value
                 elif kind == TRACE and request.trace is None:
