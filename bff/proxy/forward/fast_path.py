@@ -118,6 +118,8 @@ class FastPath:
 class FastCall:
     """One call on the fast path.
 
+    It has slots: of a class whose instances differ in what they have, Python gives each one a dictionary.
+
     Attributes:
         ready: its session; None for a call without one, and until the session has been read.
         reader: reads the session, where it is not in the near cache.
@@ -125,17 +127,13 @@ class FastCall:
         fell_back: a `ForwardedCall` has taken over.
     """
 
-    ready: Ready | None = None
-    reader: Callable[[Then], None] | None = None
-    connection: UpstreamConnection | None = None
-    fell_back = False
-    _session: str | None = None  # its key
-    _status: int  # of an answer whose head has come, else 0
-    _sent = _answered = _ended = 0.0  # by the context's clock: the request, the answer's head and its end
-    _left = 0  # bytes of its content that are still to come
-    _last: tuple[
-        list[bytes] | None, bytes | memoryview
-    ]  # header lines, if they are not written yet, and last content
+    __slots__ = (
+        "_answered", "_client", "_digits", "_ended", "_last", "_left", "_matched", "_of_client", "_peer",
+        "_request", "_request_id", "_route", "_sent", "_session", "_shared", "_started", "_status",
+        "connection", "fell_back", "has_body", "reader", "ready",
+    )  # fmt: skip
+
+    _last: tuple[list[bytes] | None, bytes | memoryview]  # header lines not written yet, and last content
 
     def __init__(
         self, route: FastRoute, matched: Matched, request: PlainRequest, peer: str, client: FastClient
@@ -151,7 +149,13 @@ class FastCall:
         else:
             self._of_client = shared.of_peers.get(peer) or shared.direct(peer)
         self.has_body = bool(request.body)
-        self._status = 0
+        self.fell_back = False
+        self.ready: Ready | None = None
+        self.reader: Callable[[Then], None] | None = None
+        self.connection: UpstreamConnection | None = None
+        self._session: str | None = None  # its key
+        self._status = 0  # of an answer whose head has come
+        self._left = 0  # bytes of its content that are still to come
         clock = route.clock
         self._started = clock()
 

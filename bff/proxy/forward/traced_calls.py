@@ -131,8 +131,13 @@ class TracedCall(_Traced, ForwardedCall):
 class TracedFastCall(FastCall):
     """A call on the fast path with its trace."""
 
+    __slots__ = ("_began", "_trace")
+
     _trace: CallTrace
-    _began: int | None = None  # the read of its session, in nanoseconds since the epoch
+
+    def __init__(self, *call: Any) -> None:
+        super().__init__(*call)
+        self._began: int | None = None  # the read of its session, in nanoseconds since the epoch
 
     def send(self) -> None:
         """Sends it, its session read first if need be."""

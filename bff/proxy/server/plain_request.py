@@ -29,8 +29,11 @@ class Place:
     fast_path: Any = None  # a `FastPath` or None
 
 
+@dataclass(slots=True, init=False, repr=False, eq=False)
 class PlainRequest:
     """A whole request that is plain beyond doubt, its body included.
+
+    `LineCache.read` makes it, and sets all of it: a constructor would be a call more.
 
     Attributes:
         outgoing: the header lines that go to a backend, ready for the wire, one or several in a piece.
@@ -48,17 +51,17 @@ class PlainRequest:
 
     method: bytes
     path: bytes
-    query = b""
+    query: bytes
     outgoing: list[bytes]
     guarded: list[Header]
     place: Place
-    origin: bytes | None = None
-    cookie: bytes | None = None
-    addresses: tuple[bytes, ...] = ()
-    request_id: bytes | None = None
-    trace: bytes | None = None
-    authorized = False
-    body = b""
+    origin: bytes | None
+    cookie: bytes | None
+    addresses: tuple[bytes, ...]
+    request_id: bytes | None
+    trace: bytes | None
+    authorized: bool
+    body: bytes
     raw: bytes
     read_line: Callable[[bytes], Line]
 

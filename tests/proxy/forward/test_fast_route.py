@@ -6,10 +6,12 @@ from unittest import mock
 import pytest
 
 from bff.app import App
-from bff.policy.routes import RouteTable
+from bff.policy.routes import Matched, RouteTable
 from bff.proxy.forward.fast_path import FastCall, FastPath
 from bff.proxy.forward.fast_route import FastRoute
+from bff.proxy.forward.traced_calls import TracedFastCall
 from bff.proxy.server.plain_request import PlainRequest
+from bff.session.cached_session import CachedSession
 from bff.settings.model import Settings
 
 KEY = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY"
@@ -70,8 +72,8 @@ def request(*, origin: str | None, method: bytes = b"POST", csrf: bool = True) -
     made = PlainRequest()
     made.path, made.cookie = b"/api/x", b"a=b"
     made.method, made.guarded = method, [(b"x-csrf", b"1")] if csrf else []
-    if origin is not None:
-        made.origin = origin.encode()
+    made.origin = None if origin is None else origin.encode()
+    made.body, made.addresses, made.authorized = b"", (), False
     return made
 
 
@@ -165,3 +167,9 @@ def test_a_place_leads_to_the_frontend_of_the_moment() -> None:
             assert read is not None
             assert forwarding.fast_path is read.place.fast_path
         app.in_force.replace(one, app.in_force.lines)
+
+
+@pytest.mark.parametrize("made_anew", [PlainRequest, CachedSession, Matched, FastCall, TracedFastCall])
+def test_what_is_made_for_each_call_has_slots(made_anew: type) -> None:
+    """A class whose instances differ in what they have costs a dictionary for each call, unseen."""
+    assert 0 == made_anew.__dictoffset__

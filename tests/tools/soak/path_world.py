@@ -146,8 +146,9 @@ class Store:
     def uses(self) -> "Store":
         return self
 
-    def write(self, use: Use, then: Written) -> None:
+    def write(self, use: Use, then: Written, *, at_once: bool = False) -> None:
         """A use is noted, and told of a turn away."""
+        del at_once  # none waits for others
         record = self._records.get(use.key)
         if record is not None and self.reachable:
             self._records[use.key] = {**record, "seen": use.seen.decode()}
