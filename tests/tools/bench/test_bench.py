@@ -20,7 +20,7 @@ from tests.tools.bench.machine import cores, group_cpu, peak_memory, resident_me
 from tests.tools.bench.peers import Pace
 from tests.tools.bench.promises import COSTS, LATENCY, PROMISES, held
 from tests.tools.bench.report import Report, show
-from tests.tools.bench.rounds import WORKLOADS
+from tests.tools.bench.rounds import WORKLOADS, in_turn
 from tests.tools.bench.scenarios import scenarios
 from tests.tools.bench.stages import Stage
 
@@ -145,6 +145,14 @@ def test_costs_are_compared_within_a_round() -> None:
     } == found
     runs["mixed", "bff"] = [busy(100)]
     assert [False, False] == [finding.kept for finding in held(runs)]
+
+
+def test_what_fills_the_cache_comes_behind_all_rounds() -> None:
+    """Each round of a load whose users it holds finds it as the first one did."""
+    names = ("mixed", "mixed-cold", "repeat")
+    turns = in_turn([workload for workload in WORKLOADS if workload.name in names], 2)
+    first = [(number, name) for number in (1, 2) for name in ("mixed", "repeat")]
+    assert [*first, (1, "mixed-cold"), (2, "mixed-cold")] == [(at, each.name) for at, each in turns]
 
 
 def test_names_are_known_and_differ() -> None:
