@@ -23,7 +23,7 @@ class ClientAddressCache:
         self._trusted = trusted_proxies
         self._peers: dict[str, tuple[str, bool]] = {}  # the address of each, and its being trusted
         self._proxies: set[bytes] = set()  # trusted ones, as they are named in entries
-        self._chains: set[bytes] = {b""}  # the entries of trusted ones alone, as they stand behind a client's
+        self._chains: set[bytes] = set()  # the entries of trusted ones alone, as they stand behind a client's
 
     def client(self, peer: str, forwarded_for: Sequence[bytes]) -> str:
         """Returns the client's address; `forwarded_for` are the values of `X-Forwarded-For`."""
@@ -45,8 +45,8 @@ class ClientAddressCache:
         """Returns `client_lines` of the client: most often without a look at the proxies one by one."""
         known = self._peers.get(peer)
         if known is not None and known[1] and len(forwarded_for) == 1:
-            entry, _, chain = forwarded_for[0].partition(b",")
-            if chain in self._chains:
+            entry, comma, chain = forwarded_for[0].partition(b",")
+            if not comma or chain in self._chains:
                 address = entry.decode("latin-1")
                 if ":" in address:
                     if is_canonical(address):
@@ -70,9 +70,9 @@ class ClientAddressCache:
         return True
 
     def _keep_chain(self, chain: bytes) -> None:
-        if len(chain) <= _LONGEST_CHAIN and chain not in self._chains:
+        if 0 < len(chain) <= _LONGEST_CHAIN and chain not in self._chains:
             if len(self._chains) >= _MOST_PEERS:
-                self._chains = {b""}
+                self._chains.clear()
             self._chains.add(chain)
 
     def _judge(self, peer: str) -> tuple[str, bool]:

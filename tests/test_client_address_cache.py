@@ -33,6 +33,9 @@ ADDRESSES = st.sampled_from(
         b"198.51.100.7, 127.0.0.2",
         b" 198.51.100.7 ",
         b"198.51.100.7,127.0.0.2",
+        b"198.51.100.7,",
+        b",198.51.100.7",
+        b"198.51.100.7,,127.0.0.2",
         b"2001:db9::7, 127.0.0.2",
         b"2001:0db9::7, 127.0.0.2",
         b"::ffff:198.51.100.7, 127.0.0.2",
@@ -50,6 +53,7 @@ ADDRESSES = st.sampled_from(
     st.booleans(),
 )
 @example("127.0.0.1", [b"198.51.100.7"], True)
+@example("127.0.0.1", [b"198.51.100.7,"], True)  # a proxy has added the name of nobody to a client's word
 def test_an_address_is_what_the_rules_say(peer: str, said: list[bytes], trusts: bool) -> None:
     """From trusted peers and others, in any spelling, one field or several: and the next time as well."""
     for _ in range(2):
@@ -93,7 +97,7 @@ def test_chains_are_bounded() -> None:
     long = b", ".join([b"198.51.100.7", *[b"127.0.0.2:65535"] * (MOST_HOPS - 1)])
     assert "198.51.100.7" == cache.client("127.0.0.1", [long])
     assert max(map(len, cache._chains)) <= client_address_cache._LONGEST_CHAIN
-    assert b"" in cache._chains
+    assert len(cache._chains) > 0
     assert len(cache._chains) <= client_address_cache._MOST_PEERS
     assert not any(b"203" in chain for chain in cache._chains)
 
