@@ -282,17 +282,25 @@ class Sessions:
             return await self._store.keep_exchanged(session, sealed)
 
     def slide_due(self, session: Session) -> bool:
-        """True if `slide` would write now: the last note is old enough, and none is under way."""
+        """True if a note would be written now: the last one is old enough, and none is under way."""
         return slide_due(session, self._clock(), self._settings) and session.key not in self._uses.under_way
 
-    async def slide(self, found: Found) -> None:
-        """Notes that the session is in use, if that is due."""
-        session = found.session
-        if not self.slide_due(session):
-            return
+    async def slide(self, found: Found) -> bool:
+        """Notes that the session is in use, if that is due; returns True if it was, and is noted now.
+
+        A note that is under way is waited for: who is told of the session is told of that use.
+        """
+        session, uses = found.session, self._uses
+        if not slide_due(session, self._clock(), self._settings):
+            return False
         noted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._uses.begin(session, found.handle, partial(_settle, noted), at_once=True)
+        then = partial(_settle, noted)
+        if session.key in uses.under_way:
+            uses.join(session.key, then)
+        else:
+            uses.begin(session, found.handle, then, at_once=True)
         await noted
+        return True
 
     def begin_note(self, found: Found, then: Noted) -> None:
         """Begins the note that is due (`slide_due`) of a session in use; tells `then` once it is over."""

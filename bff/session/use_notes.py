@@ -76,6 +76,7 @@ class UseNotes:
         self._idle, self._slide_after = idle_allowance(settings), slide_after(settings)
         self.under_way: set[str] = set()
         """The keys of the sessions whose notes are under way."""
+        self._joined: dict[str, list[Noted]] = {}  # who else waits for one of them
 
     def begin(
         self, session: CachedSession | Session, handle: str, then: Noted, *, at_once: bool = False
@@ -99,6 +100,11 @@ class UseNotes:
         note = _Note(use, float(second), ends, then, cached, emptied)
         at_once = at_once or now > session.seen + self._urgent_after
         self._store.uses.write(use, partial(self._written, note), at_once=at_once)
+
+    def join(self, key: str, then: Noted) -> None:
+        """Tells `then`, too, of the note under way of this session, which does not wait for others then."""
+        self._joined.setdefault(key, []).append(then)
+        self._store.uses.send()
 
     def _written(self, note: _Note, outcome: bool | StoreUnavailableError) -> None:
         if self._cache is not None:
@@ -143,8 +149,10 @@ class UseNotes:
         reading.keep(cached.value, entry, left if lifetime is None else min(left, lifetime))
 
     def _over(self, note: _Note, failure: StoreUnavailableError | None = None) -> None:
-        self.under_way.discard(note.use.key)
-        note.then(note.use.key, failure)
+        key = note.use.key
+        self.under_way.discard(key)
+        for then in (*self._joined.pop(key, ()), note.then):
+            then(key, failure)
 
 
 def _is_unchanged(note: _Note, loaded: LoadedValues) -> bool:

@@ -80,18 +80,12 @@ class UseWrites:
         self._under_way += 1
         self._gathered.append((use, then))
         if at_once or len(self._gathered) >= _MOST_GATHERED:
-            self._send()
+            self.send()
         elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(GATHER_FOR, self._send)
+            self._timer = asyncio.get_running_loop().call_later(GATHER_FOR, self.send)
 
-    async def settled(self, patience: float) -> None:
-        """Waits until none is under way, so many seconds at most."""
-        if self._under_way:
-            self._send()
-            self._settled = asyncio.get_running_loop().create_future()
-            await asyncio.wait([self._settled], timeout=patience)
-
-    def _send(self) -> None:
+    def send(self) -> None:
+        """Sends the notes that wait for others."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -100,6 +94,13 @@ class UseWrites:
             name = self._session + use.key.encode()
             answered = partial(self._answered, use, then)
             self._touch.begin(answered, name, use.seen, b"%d" % use.now, b"%d" % use.idle)
+
+    async def settled(self, patience: float) -> None:
+        """Waits until none is under way, so many seconds at most."""
+        if self._under_way:
+            self.send()
+            self._settled = asyncio.get_running_loop().create_future()
+            await asyncio.wait([self._settled], timeout=patience)
 
     def _answered(self, use: Use, then: Written, answer: object) -> None:
         if isinstance(answer, int):

@@ -68,12 +68,11 @@ class UserEndpoints:
             asked = request.query_params.get("anonymous") == "ok"
             return _nobody(found) if asked and found.status_code == _UNAUTHORIZED else found
         if counts_as_use(request):
-            due = self._sessions.slide_due(found.session)
             try:
-                await self._sessions.slide(found)
+                noted = await self._sessions.slide(found)
             except StoreUnavailableError:
                 return problem_answer(Problem.STORE_UNAVAILABLE)
-            if due:  # the page asks for the time that is left from now on
+            if noted:  # the page asks for the time that is left from now on
                 found = Found(found.handle, replace(found.session, seen=self._clock()))
         return self._describe(found)
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from bff.errors import StoreUnavailableError
 from bff.session import use_writes
 from bff.session.model import Tokens
 from bff.session.sessions import Found
@@ -13,6 +14,7 @@ from tests.contract.cached import ALICE, Site, cookie
 from tests.contract.test_notes_of_use import cached, credentials_of, crowd, seen_in_redis
 from tests.contract.test_slides import LATER, due
 from tests.session.sample import NOW, sample_tokens
+from tests.support.tasks import background
 from tests.support.wait import until
 
 pytestmark = pytest.mark.requirement("B-22")
@@ -81,9 +83,47 @@ async def test_one_that_is_waited_for(site: Site) -> None:
     await use(site, [first])
     near = site.near(second)
     assert near is not None
-    await site.sessions.slide(near)
+    assert await site.sessions.slide(near)
     await until(lambda: not site.sessions._uses.under_way)
     assert 2 == noted(site, [first, second])
+
+
+@pytest.mark.usefixtures("patient")
+async def test_one_that_is_waited_for_later(site: Site) -> None:
+    """A note that waits for others goes as soon as callers wait for it; all of them hear that it is done."""
+    (found,) = await crowd(site, 1)
+    near = site.near(found)
+    assert near is not None
+    await use(site, [found])
+    assert [True] * 3 == await asyncio.gather(*(site.sessions.slide(near) for _ in range(3)))
+    assert 1 == noted(site, [found])
+    again = site.near(found)
+    assert again is not None
+    assert not await site.sessions.slide(again)
+    assert {} == site.sessions._uses._joined
+
+
+@pytest.mark.usefixtures("patient")
+async def test_one_that_fails_while_it_is_waited_for(site: Site) -> None:
+    """Each who waits hears of it, but those who have gone away; the next one is written."""
+    (found,) = await crowd(site, 1)
+    near = site.near(found)
+    assert near is not None
+    await use(site, [found])
+    slide = site.sessions.slide
+    async with (
+        background(slide(near)) as gone,
+        background(slide(near)) as one,
+        background(slide(near)) as two,
+    ):
+        await asyncio.sleep(0)
+        gone.cancel()
+        await site.store._loads.aclose()
+        outcomes = await asyncio.gather(one, two, return_exceptions=True)
+        assert [StoreUnavailableError] * 2 == [type(outcome) for outcome in outcomes]
+        assert gone.cancelled()
+    assert await site.sessions.slide(near)
+    assert 1 == noted(site, [found])
 
 
 @pytest.mark.usefixtures("patient")

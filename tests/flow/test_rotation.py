@@ -265,6 +265,18 @@ async def test_watching_does_not_keep_a_session_alive(redis_server: RedisServer)
         assert 401 == (await browser.call("/api/orders")).status_code
 
 
+@pytest.mark.requirement("B-36", "B-21")
+async def test_a_page_is_told_of_the_use_that_was_just_made(redis_server: RedisServer) -> None:
+    """/bff/user right behind a call, whose note may wait for others: the idle time is whole again."""
+    async with running_world(redis_server, session={"idle_timeout": 100}) as world:
+        browser = await world.signed_in()
+        world.clock.ahead = 60
+        assert 200 == (await browser.call("/api/orders")).status_code
+        told = (await browser.call("/bff/user")).json()["session"]
+        assert told["idle_expires_in"] > 90
+        assert int(world.redis.cli("TTL", browser.session_key)) > 90
+
+
 @pytest.mark.requirement("B-21")
 async def test_the_absolute_lifetime_ends_a_session(redis_server: RedisServer) -> None:
     """However busy, a session ends at its end."""
