@@ -25,7 +25,7 @@ _IDLE_TURNS = 4
 """So many turns of the loop without a word, and the application waits for more of a body."""
 
 _CONTINUE = 100  # said or not, as the body comes
-_OWN = re.compile(rb"http://app\.example\.com(:80)?(?=[/?]|$)", re.IGNORECASE)
+_OWN = re.compile(rb"\Ahttp://app\.example\.com(:80)?(?=[/?]|$)", re.IGNORECASE)
 _STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) [A-Z]")
 
 Request = tuple[bytes, bytes, bytes]
