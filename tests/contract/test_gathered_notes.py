@@ -62,6 +62,22 @@ async def test_notes_wait_for_each_other(site: Site) -> None:
     assert len(started) == noted(site, started)
 
 
+@pytest.mark.usefixtures("patient")
+async def test_one_timer_for_all(site: Site) -> None:
+    """It runs from the first note that waits, and is stopped when they go: none rings in a closed store."""
+    first, second, third = await crowd(site, 3)
+    uses, near = site.store.uses, site.near(third)
+    assert near is not None
+    await use(site, [first])
+    timer = uses._timer
+    assert timer is not None
+    await use(site, [second])
+    assert timer is uses._timer
+    await site.sessions.slide(near)
+    assert timer.cancelled()
+    assert None is uses._timer
+
+
 async def test_notes_share_their_round_trips(site: Site) -> None:
     """Ten need as many as one: to write, to mark and read, and to read again where a push comes late."""
     await site.sessions.slide(await due(site))  # the server knows the script
@@ -166,4 +182,18 @@ async def test_a_save_while_a_note_waits(site: Site, ends: float) -> None:
     with site.redis.client() as client:
         left = ends - LATER
         assert left - 10 <= client.ttl(f"bff:session:{found.session.key}") <= left
-        assert left - 10 <= client.ttl(site.store.endings.mark(found.session.key)) - 3600 <= left
+        mark = site.store.endings.mark(found.session.key)
+        assert left - 10 <= client.ttl(mark) - 3600 <= left
+        assert "2 alice" == client.get(mark)  # by its end, and not for want of use
+
+
+async def test_the_limit_in_the_mark(site: Site) -> None:
+    """A note behind which the idle timeout comes first says so, whatever the mark said before."""
+    (found,) = await crowd(site, 1)
+    mark = site.store.endings.mark(found.session.key)
+    site.redis.cli("SET", mark, "2 u0", "EX", "4000")
+    await use(site, [found])
+    await site.store.uses.settled(30)
+    with site.redis.client() as client:
+        assert "1 u0" == client.get(mark)
+        assert 5390 <= client.ttl(mark) <= 5400

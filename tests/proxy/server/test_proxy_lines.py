@@ -164,6 +164,24 @@ def test_lines_are_known_by_their_names(known: bytes, line: bytes, before: list[
     assert by_the_parser(data) == seen(request)
 
 
+@PLACES
+@pytest.mark.parametrize("first", range(1, len(OF_A_PROXY)))
+def test_one_match_reads_them_all(first: int, before: list[bytes]) -> None:
+    """Whichever comes first, and however Host is spelt: no name among them is looked up."""
+    lines = cache()
+    added = [FOR, *OF_A_PROXY[first:], *OF_A_PROXY[1:first]]
+    for _ in range(2):
+        assert lines.read(request_of([*before, *added])) is not None
+    lines._names.clear()
+    request = lines.read(request_of([*before, *added], START.replace(b"app", b"App")))
+    assert request is not None
+    assert lines.places[b"app.example.com"] is request.place
+    assert ((b"192.0.2.1",), b"01234567", b"00-1") == (request.addresses, request.request_id, request.trace)
+    assert ({b"Host", b"Accept", b"X-Forwarded-For"} if before else set()) == lines._names.keys()
+    for twice in (b"X-Request-ID: 2", b"traceparent: 00-2"):
+        assert lines.read(request_of([*before, twice, *added])) is None
+
+
 @pytest.mark.requirement("H-02")
 @PLACES
 @pytest.mark.parametrize("control", [b"\x00", b"\x08", b"\x0b", b"\x0c", b"\r", b"\n", b"\x1f", b"\x7f"])
