@@ -110,6 +110,30 @@ async def test_no_update_recreates_a_session(store: SessionStore, redis_server: 
     assert await store.load(SESSION.key) is None
 
 
+@pytest.mark.parametrize(
+    ("ends", "left"),
+    [
+        ("", 1800),
+        ("soon", 1800),
+        ("nan", 1800),
+        (None, 1800),
+        (f"{NOW + 600.0007:.4f}", 600),
+        (f"{NOW - 9000:.0f}", 0),
+    ],
+)
+async def test_a_use_of_a_record_whose_end_was_edited(
+    store: SessionStore, redis_server: RedisServer, ends: str | None, left: int
+) -> None:
+    """It lives for the idle timeout at most, whatever stands there, and for a moment behind its end."""
+    await created(store)
+    with redis_server.client() as client:
+        assert client.hdel(KEY, "ends") if ends is None else client.hset(KEY, "ends", ends) == 0
+        assert await noted(store, SESSION, f"{NOW:.0f}", now=NOW, idle_timeout=1800)
+        await store.uses.settled(30)
+        assert left - 10 <= client.ttl(KEY) <= left
+        assert left + 3590 <= client.ttl(UNTIL) <= left + 3600
+
+
 @pytest.mark.parametrize("told", [False, True])
 async def test_a_save_that_moves_the_end_moves_its_mark(
     store: SessionStore, redis_server: RedisServer, *, told: bool
