@@ -102,7 +102,7 @@ class UseNotes:
         self._store.uses.write(use, partial(self._written, note), at_once=at_once)
 
     def join(self, key: str, then: Noted) -> None:
-        """Tells `then`, too, of the note under way of this session, which does not wait for others then."""
+        """Adds a listener to the note under way of this session, and sends that note at once."""
         self._joined.setdefault(key, []).append(then)
         self._store.uses.send()
 

@@ -119,7 +119,7 @@ class LineCache:
         length, count, young, names, noted = None, 1, self._young, self._names, False
         place: Place | None = None
         most, expected = self._max_fields, self._proxy_lines
-        here: object = expected.host is not None  # they may be the next lines
+        here = expected.host is not None  # they may be the next lines
         while rest and count <= most:  # each line costs a copy of those behind it
             if here:
                 here, found = False, expected.match(rest)
@@ -176,7 +176,7 @@ class LineCache:
                     request.cookie = value
                 elif kind == ADDRESS:
                     request.addresses += (value,)
-                    here = expected.host is None and expected.count
+                    here = expected.host is None and expected.count > 0
                 elif kind == REQUEST_ID and request.request_id is None:
                     request.request_id = value
                 elif kind == TRACE and request.trace is None:
